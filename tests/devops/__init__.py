@@ -1,0 +1,1 @@
+"""Tests of the fuel-devops ORM, its driver and its commands."""
