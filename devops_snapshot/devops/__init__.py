@@ -1,0 +1,1 @@
+"""The fuel-devops ORM for today's Django: the same tables, columns and migration name."""
