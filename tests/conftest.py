@@ -1,0 +1,55 @@
+"""Fixtures: the test bed, shared by all tests of a run and clean for each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.bed import Bed, Host, Postgres, Storage, namespaces_available
+
+NO_NAMESPACES = "no rights to make namespaces here (unshare): tests that need libvirt hosts skip"
+
+
+def pytest_report_header() -> list[str]:
+    return [] if namespaces_available() else [NO_NAMESPACES]
+
+
+@pytest.fixture(scope="session")
+def bed() -> Iterator[Bed]:
+    """Two hosts, ``alpha`` and ``beta``, for the whole run; use it with :func:`clean_hosts`."""
+    if not namespaces_available():
+        pytest.skip(NO_NAMESPACES)
+    with Bed() as bed:
+        bed.host("alpha")
+        bed.host("beta")
+        yield bed
+
+
+@pytest.fixture
+def clean_hosts(bed: Bed) -> Iterator[Bed]:
+    """The bed; after the test no domain, network, volume, database or repository is left on it."""
+    yield bed
+    bed.clean()
+
+
+@pytest.fixture
+def alpha(clean_hosts: Bed) -> Host:
+    return clean_hosts.host("alpha")
+
+
+@pytest.fixture
+def beta(clean_hosts: Bed) -> Host:
+    return clean_hosts.host("beta")
+
+
+@pytest.fixture
+def storage(clean_hosts: Bed) -> Storage:
+    """The storage node, with no repository on it."""
+    return clean_hosts.storage()
+
+
+@pytest.fixture
+def postgres(alpha: Host, clean_hosts: Bed) -> Postgres:
+    """The PostgreSQL server of ``alpha``, with an empty database."""
+    return clean_hosts.postgres(alpha)
