@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import fcntl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.core.management import call_command
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connections
+from django.db.migrations.executor import MigrationExecutor
+from django.db.models import Model
+
+from devops_snapshot.errors import DevopsError
 
 ENGINES = {
     "django.db.backends.postgresql_psycopg2": "django.db.backends.postgresql",
@@ -24,6 +31,12 @@ FUEL_DEVOPS_DEFAULTS = {
     "HOST": "127.0.0.1",
     "PORT": "5432",
 }
+
+SQLITE_TIMEOUT = 30  # seconds to wait for another command that writes
+
+
+class DatabaseError(DevopsError):
+    """The database cannot be reached, or is not ready to be used."""
 
 
 def default_sqlite_path() -> Path:
@@ -51,11 +64,10 @@ def database_from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _sqlite(path: Path) -> dict[str, Any]:
-    # 30 s: several commands may write at the same time
     return {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": str(path),
-        "OPTIONS": {"timeout": 30},
+        "OPTIONS": {"timeout": SQLITE_TIMEOUT},
     }
 
 
@@ -67,3 +79,86 @@ def describe_database(alias: str = DEFAULT_DB_ALIAS) -> str:
     if settings.get("HOST"):
         text += f" at {settings['HOST']}:{settings.get('PORT') or 5432}"
     return text
+
+
+def prepare_database() -> None:
+    """See to it that the database can be used.
+
+    SQLite is created and migrated when it is not up to date. PostgreSQL may be fuel-devops's: there
+    DatabaseError tells what to do.
+    """
+    connection = connections[DEFAULT_DB_ALIAS]
+    if connection.vendor == "sqlite":
+        create_directory()
+        if not _is_migrated():
+            _migrate_once()
+    elif not _is_migrated():
+        raise DatabaseError(
+            f"{_capitalized(describe_database())} lacks tables of this version",
+            hint="Run `dos.py migrate`",
+        )
+
+
+def create_directory() -> None:
+    """Make the directory of the SQLite database, if it is one."""
+    connection = connections[DEFAULT_DB_ALIAS]
+    if connection.vendor != "sqlite":
+        return
+    directory = Path(connection.settings_dict["NAME"]).parent
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatabaseError(
+            f"Cannot make {directory} for the database: {error.strerror}"
+        ) from error
+
+
+def _is_migrated() -> bool:
+    connection = connections[DEFAULT_DB_ALIAS]
+    try:
+        executor = MigrationExecutor(connection)
+        return not executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except OperationalError as error:
+        reason = str(error).partition("\n")[0]
+        raise DatabaseError(
+            f"Cannot open {describe_database()}: {reason}",
+            hint="The DEVOPS_DB_* variables say which database is used",
+        ) from error
+
+
+def _migrate_once() -> None:
+    with _only_one(Path(connections[DEFAULT_DB_ALIAS].settings_dict["NAME"])):
+        call_command("migrate", verbosity=0, interactive=False)
+
+
+@contextmanager
+def _only_one(database: Path) -> Iterator[None]:
+    """One process at a time: several commands may come first at the same moment."""
+    with database.with_name(f"{database.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _capitalized(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+class AdminRouter:
+    """Puts the tables of Django's own apps (users, sessions ...) into the database ``admin``.
+
+    Used by :mod:`devops_snapshot.settings_admin` only.
+    """
+
+    DEVOPS_APPS = frozenset({"devops", "devops_snapshot"})
+
+    def db_for_read(self, model: type[Model], **hints: Any) -> str:
+        return self._database_of(model._meta.app_label)
+
+    def db_for_write(self, model: type[Model], **hints: Any) -> str:
+        return self._database_of(model._meta.app_label)
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool:
+        return db == self._database_of(app_label)
+
+    def _database_of(self, app_label: str) -> str:
+        return DEFAULT_DB_ALIAS if app_label in self.DEVOPS_APPS else "admin"

@@ -1,0 +1,142 @@
+"""What all commands share: their base class, tables, JSON, progress bars, sizes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from django.core.management import BaseCommand
+from django.core.management.base import CommandParser, DjangoHelpFormatter
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from tabulate import tabulate
+
+from .devops.database import prepare_database
+
+
+class _HelpFormatter(DjangoHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Keeps the line breaks of the examples."""
+
+
+class DevopsCommand(BaseCommand):
+    """Base class of all commands.
+
+    A command is thin: arguments in, one call, output. It raises DevopsError; ``dos.py`` makes one
+    line of it. The database is there and up to date when ``handle`` is called.
+    """
+
+    group = "Environments"
+    """The heading under which ``dos.py --help`` lists the command."""
+
+    examples: Sequence[str] = ()
+    """Whole command lines, shown at the end of the command's help."""
+
+    needs_database = True
+    requires_system_checks: list[str] = []
+    suppressed_base_arguments = {  # Django's own; they work, but say nothing to our users
+        "--version",
+        "--verbosity",
+        "--settings",
+        "--pythonpath",
+        "--traceback",
+        "--no-color",
+        "--force-color",
+        "--skip-checks",
+    }
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        # a command is typed with hyphens, however it was called
+        return super().create_parser(
+            prog_name,
+            subcommand.replace("_", "-"),
+            formatter_class=_HelpFormatter,
+            epilog=self._epilog(),
+            **kwargs,
+        )
+
+    def _epilog(self) -> str:
+        return "\n  ".join(["examples:", *self.examples]) if self.examples else ""
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        if self.needs_database:
+            prepare_database()
+        return super().execute(*args, **options)
+
+    def table(self, headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Print a plain table as fuel-devops does; without rows, nothing.
+
+        Columns of numbers stand at the right, all others at the left; a name that looks like a
+        number is left as it is.
+        """
+        rows = list(rows)
+        if not rows:
+            return
+        aligned = [
+            "right" if _all_numbers(column) else "left" for column in zip(*rows, strict=True)
+        ]
+        self.stdout.write(
+            tabulate(
+                rows,
+                headers=headers,
+                tablefmt="simple",
+                disable_numparse=True,
+                colalign=aligned,
+            )
+        )
+
+    def json(self, document: Any) -> None:
+        """Print a document for programs to read."""
+        self.stdout.write(json.dumps(document, indent=2, default=str))
+
+    def confirm(self, question: str) -> bool:
+        """Ask; only ``y`` or ``yes`` is a yes."""
+        self.stdout.write(f"{question} [y/N] ", ending="")
+        self.stdout.flush()
+        return input().strip().lower() in {"y", "yes"}
+
+
+def _all_numbers(values: Iterable[Any]) -> bool:
+    return all(isinstance(value, (int, float)) for value in values if value is not None)
+
+
+def add_environment_argument(parser: CommandParser) -> None:
+    """The environment's name as first argument (``options["name"]``)."""
+    parser.add_argument("name", metavar="ENV_NAME", help="environment name")
+
+
+def human_size(size: float) -> str:
+    """Bytes for people: ``999 B``, ``1.5 KiB``, ``20.0 TiB``."""
+    if size < 1024:
+        return f"{size:.0f} B"
+    for unit in ("KiB", "MiB", "GiB"):
+        size /= 1024
+        if size < 1024:
+            return f"{size:.1f} {unit}"
+    return f"{size / 1024:.1f} TiB"
+
+
+@contextmanager
+def progress_bars() -> Iterator[Progress]:
+    """Bars that count bytes, on standard error; nothing is shown where that is no terminal."""
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    ) as progress:
+        yield progress

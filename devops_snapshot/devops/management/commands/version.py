@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+from typing import Any
+
+from devops_snapshot import __version__
+from devops_snapshot.console import DevopsCommand
+
+
+class Command(DevopsCommand):
+    help = "Show the version"
+    needs_database = False
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        self.stdout.write(__version__)

@@ -1,0 +1,153 @@
+"""``dos.py``: one dispatcher; every command is a Django management command."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import signal
+import sys
+import textwrap
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from types import FrameType
+from typing import NoReturn
+
+import django
+from django.core.management import BaseCommand, get_commands, load_command_class
+from django.db import OperationalError
+
+from devops_snapshot import __version__
+from devops_snapshot.errors import DevopsError
+
+PROGRAM = "dos.py"
+USAGE_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
+"""Exit codes; the last two are those of a shell for a process that the signal ended."""
+
+FOREIGN_GROUP = "Django"
+
+
+class UsageError(DevopsError):
+    """What was typed is no command."""
+
+    exit_code = USAGE_ERROR
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    if argv is None:
+        argv = sys.argv[1:]
+        _unwind_on_signals()
+    arguments = list(argv)
+    try:
+        code = _dispatch(arguments)
+        sys.stdout.flush()
+    except DevopsError as error:
+        return _fail(str(error), error.exit_code)
+    except OperationalError as error:
+        return _fail(f"The database does not answer: {_first_line(error)}")
+    except KeyboardInterrupt:
+        print("Interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        _discard_output()
+        return BROKEN_PIPE
+    return code
+
+
+def _unwind_on_signals() -> None:
+    """Let what is half done be undone when the process is asked to end, as on Ctrl-C."""
+
+    def unwind(number: int, frame: FrameType | None) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, unwind)
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in {"-h", "--help"} or arguments == ["help"]:
+        _set_up_django()
+        print(_overview())
+        return 0
+    if arguments[0] in {"version", "--version"} and len(arguments) == 1:
+        print(__version__)  # needs no settings and no database
+        return 0
+    if arguments[0] == "help":
+        arguments = [arguments[1], "--help"]
+    _set_up_django()
+    command = _load(arguments[0])
+    command.run_from_argv([PROGRAM, *arguments])
+    return 0
+
+
+def _set_up_django() -> None:
+    # fuel-devops sets this variable for itself and its children: never mind what it says
+    os.environ["DJANGO_SETTINGS_MODULE"] = "devops_snapshot.settings"
+    django.setup()
+
+
+def _load(name: str) -> BaseCommand:
+    """The command typed as ``name``, such as ``create-env``; exits if there is none."""
+    commands = get_commands()
+    module_name = name.replace("-", "_")
+    if module_name not in commands:
+        _unknown(name, commands)
+    if not _is_ours(commands[module_name]):
+        from devops_snapshot.devops.database import create_directory
+
+        create_directory()  # Django's own, such as migrate, take for granted that it is there
+    return load_command_class(commands[module_name], module_name)
+
+
+def _unknown(name: str, commands: Mapping[str, str]) -> NoReturn:
+    typed = [_typed(command) for command in commands]
+    nearest = difflib.get_close_matches(name, typed, n=1)
+    hint = f"Did you mean {nearest[0]}?" if nearest else f"`{PROGRAM} --help` lists all commands"
+    raise UsageError(f"Unknown command {name!r}", hint=hint)
+
+
+def _overview() -> str:
+    """All commands with their help, grouped."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    foreign: list[str] = []
+    for name, app in sorted(get_commands().items()):
+        if not _is_ours(app):
+            foreign.append(_typed(name))
+            continue
+        command = load_command_class(app, name)
+        summary = str(command.help).partition("\n")[0]
+        groups[getattr(command, "group", "Other")].append(f"  {_typed(name):<20} {summary}")
+    sections = [f"{title}:\n" + "\n".join(lines) for title, lines in groups.items()]
+    names = textwrap.fill(", ".join(foreign), initial_indent="  ", subsequent_indent="  ")
+    sections.append(f"{FOREIGN_GROUP}:\n{names}")
+    return "\n\n".join(
+        [
+            f"usage: {PROGRAM} COMMAND [ARGUMENT ...]",
+            "Environments of virtual machines: make, snapshot, export and import them.",
+            *sections,
+            f"`{PROGRAM} COMMAND --help` explains a command.",
+        ]
+    )
+
+
+def _is_ours(app: str) -> bool:
+    return app.startswith("devops_snapshot")
+
+
+def _typed(module_name: str) -> str:
+    """A command's module as it is typed."""
+    return module_name.replace("_", "-")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _fail(message: str, code: int = 1) -> int:
+    print(f"Error: {message}", file=sys.stderr)
+    return code
+
+
+def _discard_output() -> None:
+    """Keep the interpreter from meeting the closed pipe again when it flushes at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
