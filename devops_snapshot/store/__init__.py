@@ -1,0 +1,30 @@
+"""The content-addressed repository: every chunk stored once, every byte verified when read."""
+
+from .envelope import ExportEntry
+from .export_session import ExportSession, Stats
+from .import_session import ImportSession, RestoreStats
+from .jsontypes import JSON
+from .layer_reader import LayerReader
+from .layer_sink import FileSink, LayerSink
+from .layer_source import Extent, FileSource, LayerSource
+from .names import LayerId
+from .pack import LayerKind
+from .repository import Repository
+
+__all__ = [
+    "JSON",
+    "ExportEntry",
+    "ExportSession",
+    "Extent",
+    "FileSink",
+    "FileSource",
+    "ImportSession",
+    "LayerId",
+    "LayerKind",
+    "LayerReader",
+    "LayerSink",
+    "LayerSource",
+    "Repository",
+    "RestoreStats",
+    "Stats",
+]

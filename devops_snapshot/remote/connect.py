@@ -1,0 +1,21 @@
+"""From a storage URL to a remote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .interface import Remote
+from .local import LocalRemote
+from .url import parse
+
+
+@contextmanager
+def connect(url: str) -> Iterator[Remote]:
+    """Open the storage node that a URL names, and close its connections at the end.
+
+    :raises StorageError: the URL is not valid, or the node cannot be reached
+    """
+    location = parse(url)
+    yield LocalRemote(Path(location.path))

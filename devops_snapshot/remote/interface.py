@@ -1,0 +1,68 @@
+"""What the repository asks of the place where it lives: nine operations on named objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from devops_snapshot.errors import StorageError
+
+
+class AccessError(StorageError):
+    """The storage node refuses this user the operation."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An object or directory as a listing shows it.
+
+    :param size: bytes
+    :param modified: seconds since 1970 by the storage node's own clock
+    """
+
+    name: str
+    size: int
+    modified: float
+    is_directory: bool
+
+
+class Remote(Protocol):
+    """A directory on a storage node. Paths are relative to it, with ``/`` between the parts.
+
+    All methods may be called from several threads. They raise :class:`NotFoundError` when what they
+    act on is missing, :class:`ConflictError` when the target exists, :class:`AccessError` without
+    permission, and :class:`StorageError` for everything else.
+    """
+
+    @property
+    def url(self) -> str:
+        """Names the place in messages."""
+
+    def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
+        """Return ``length`` bytes from ``offset``, fewer only where the object ends before."""
+
+    def write(self, path: str, data: Iterable[bytes], *, staging: str) -> int:
+        """Create ``path`` with all of ``data``, durably or not at all; return the number of bytes.
+
+        :param staging: unused path for the unfinished object, in a directory that exists
+        :raises ConflictError: ``path`` exists; it is left as it was
+        """
+
+    def rename(self, source: str, target: str) -> None:
+        """Give an object or directory another name, refusing a target that exists."""
+
+    def list(self, path: str) -> list[Entry]:
+        """Return what a directory holds, in no order; a missing directory holds nothing."""
+
+    def stat(self, path: str) -> Entry:
+        """Describe one object or directory."""
+
+    def remove(self, path: str) -> None:
+        """Delete one object, or one empty directory."""
+
+    def mkdir(self, path: str) -> None:
+        """Make sure that a directory and its parents exist."""
+
+    def free_space(self) -> int:
+        """Return the number of bytes that this user can still write."""

@@ -1,0 +1,149 @@
+"""A repository in a local directory, which may be a mounted NFS or CephFS."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from devops_snapshot.errors import ConflictError, NotFoundError, StorageError
+
+from .interface import AccessError, Entry
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_EXISTS = {errno.EEXIST, errno.ENOTEMPTY}
+
+
+class LocalRemote:
+    """The operations of :class:`~devops_snapshot.remote.Remote` on a directory."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    @property
+    def url(self) -> str:
+        return f"file://{self._root}"
+
+    def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
+        full = self._root / path
+        with _clear_errors(full), full.open("rb", buffering=0) as file:
+            wanted = max(0, os.fstat(file.fileno()).st_size - offset)
+            if length is not None:
+                wanted = min(wanted, length)
+            return b"".join(_read_fully(file.fileno(), offset, wanted))
+
+    def write(self, path: str, data: Iterable[bytes], *, staging: str) -> int:
+        unfinished = self._root / staging
+        with _clear_errors(unfinished), unfinished.open("xb", buffering=0) as file:
+            try:
+                written = sum(_write_fully(file.fileno(), block) for block in data)
+                os.fsync(file.fileno())
+                self.rename(staging, path)
+            except BaseException:
+                unfinished.unlink(missing_ok=True)
+                raise
+        return written
+
+    def rename(self, source: str, target: str) -> None:
+        old, new = self._root / source, self._root / target
+        with _clear_errors(new, source=old):
+            if old.is_dir():
+                _rename_directory(old, new)
+            else:
+                os.link(old, new)
+                old.unlink()
+            _sync_directory(new.parent)
+
+    def list(self, path: str) -> list[Entry]:
+        directory = self._root / path
+        entries = []
+        with _clear_errors(directory), suppress(FileNotFoundError), os.scandir(directory) as items:
+            for item in items:
+                with suppress(FileNotFoundError):
+                    entries.append(_entry(item.name, item.stat()))
+        return entries
+
+    def stat(self, path: str) -> Entry:
+        full = self._root / path
+        with _clear_errors(full):
+            return _entry(full.name, full.stat())
+
+    def remove(self, path: str) -> None:
+        full = self._root / path
+        with _clear_errors(full):
+            if full.is_dir():
+                full.rmdir()
+            else:
+                full.unlink()
+
+    def mkdir(self, path: str) -> None:
+        full = self._root / path
+        with _clear_errors(full):
+            full.mkdir(parents=True, exist_ok=True)
+
+    def free_space(self) -> int:
+        with _clear_errors(self._root):
+            status = os.statvfs(self._root)
+        return status.f_bavail * status.f_frsize
+
+
+def _entry(name: str, status: os.stat_result) -> Entry:
+    is_directory = (status.st_mode & 0o170000) == 0o040000
+    return Entry(name, status.st_size, status.st_mtime, is_directory)
+
+
+def _read_fully(descriptor: int, offset: int, length: int) -> Iterator[bytes]:
+    while length > 0 and (block := os.pread(descriptor, length, offset)):
+        yield block
+        offset += len(block)
+        length -= len(block)
+
+
+def _write_fully(descriptor: int, block: bytes) -> int:
+    view = memoryview(block)
+    while view:
+        view = view[os.write(descriptor, view) :]
+    return len(block)
+
+
+def _rename_directory(old: Path, new: Path) -> None:
+    """rename(2) refuses a target with content, and silently replaces an empty directory."""
+    if new.exists():
+        raise FileExistsError(errno.EEXIST, "exists", str(new))
+    old.rename(new)
+
+
+def _sync_directory(path: Path) -> None:
+    """Make the names in a directory durable, where the file system can do that."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(PermissionError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _clear_errors(path: Path, *, source: Path | None = None) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _translate(error, path, source) from error
+
+
+def _translate(error: OSError, path: Path, source: Path | None) -> Exception:
+    if error.errno == errno.ENOENT:
+        missing = source if source and not source.exists() else path
+        return NotFoundError(f"{missing} does not exist")
+    if error.errno in _EXISTS:
+        return ConflictError(f"{path} exists already")
+    if error.errno in _REFUSED:
+        return AccessError(
+            f"No permission for {path}: {error.strerror}", hint="Check its owner and mode"
+        )
+    if error.errno in _FULL:
+        return StorageError(f"No space left for {path}", hint="Free space on the storage node")
+    return StorageError(f"{path}: {error.strerror or error}")

@@ -1,0 +1,89 @@
+"""Storage URLs: ``file:///abs/path``, ``sftp://user@host:port/abs/path``, ``scp://`` likewise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from posixpath import normpath
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from devops_snapshot.errors import StorageError
+
+FORMS = "file:///abs/path or sftp://user@host:port/abs/path"
+
+
+@dataclass(frozen=True)
+class Location:
+    """A storage URL taken apart.
+
+    :param scheme: ``file`` or ``sftp``
+    :param user: empty where ``~/.ssh/config`` or the local user name decides
+    :param port: None where ``~/.ssh/config`` or 22 decides
+    :param path: absolute
+    """
+
+    scheme: str
+    user: str
+    host: str
+    port: int | None
+    path: str
+
+    def __str__(self) -> str:
+        user = f"{self.user}@" if self.user else ""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = f":{self.port}" if self.port else ""
+        return f"{self.scheme}://{user}{host}{port}{self.path}"
+
+
+def parse(url: str) -> Location:
+    """Take a storage URL apart.
+
+    :raises StorageError: it is not one; the message never repeats a password
+    """
+    parts = _split(url)
+    if parts.password is not None:
+        raise StorageError(
+            f"Storage URL for host {parts.hostname} contains a password",
+            hint="Use an SSH key or agent instead",
+        )
+    if parts.query or parts.fragment:
+        raise StorageError(
+            f"Storage URL {url!r} contains '?' or '#'", hint="Write them as %3F and %23"
+        )
+    match parts.scheme:
+        case "file":
+            if parts.netloc not in ("", "localhost"):
+                raise _bad(url, f"names a host ({parts.netloc}), which file:// cannot")
+            return Location("file", "", "", None, _path(url, parts))
+        case "sftp" | "scp":
+            if not parts.hostname:
+                raise _bad(url, "names no host")
+            host = unquote(parts.hostname)
+            return Location(
+                "sftp", unquote(parts.username or ""), host, parts.port, _path(url, parts)
+            )
+        case "":
+            raise _bad(url, "has no scheme")
+        case scheme:
+            raise _bad(url, f"has the unknown scheme {scheme!r}")
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise StorageError(f"Storage URL cannot be parsed: {error}", hint=f"Use {FORMS}") from error
+    return parts
+
+
+def _path(url: str, parts: SplitResult) -> str:
+    path = unquote(parts.path)
+    if not path.startswith("/"):
+        raise _bad(url, "has no absolute path")
+    if "\0" in path or "\n" in path:
+        raise _bad(url, "has control characters in its path")
+    return "/" + normpath(path).lstrip("/")
+
+
+def _bad(url: str, what: str) -> StorageError:
+    return StorageError(f"Storage URL {url!r} {what}", hint=f"Use {FORMS}")

@@ -1,0 +1,155 @@
+"""One export: layers are stored as they are added, and the manifest is published last."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import partial
+
+from devops_snapshot.errors import NotFoundError
+from devops_snapshot.remote import Remote
+
+from .chunk_index import ChunkIndex
+from .chunk_table import Place
+from .envelope import encode_envelope
+from .hashing import CHUNK_SIZE
+from .jsontypes import JSON
+from .layer import Layer, encode_layer, with_own_packs
+from .layer_builder import LayerBuilder, Tally, read_blocks
+from .layer_objects import readable_layers
+from .layer_source import LayerSource
+from .lease import Lease
+from .names import LayerId, export_path, layer_path
+from .pack import LayerKind
+from .pack_set import PackSet
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What an export has done so far.
+
+    :param bytes_read: plain, of the files added, without holes that were skipped
+    :param bytes_sent: compressed, everything written to the storage node
+    :param bytes_deduplicated: plain, of chunks that the repository had already
+    :param bytes_zero: plain, of chunks read that were all zeros and need no room
+    """
+
+    bytes_read: int = 0
+    bytes_sent: int = 0
+    bytes_deduplicated: int = 0
+    bytes_zero: int = 0
+    chunks_read: int = 0
+    chunks_sent: int = 0
+    chunks_deduplicated: int = 0
+
+
+def no_progress(_bytes: int) -> None:
+    """Ignore progress."""
+
+
+class ExportSession:
+    """Writes one export; from :meth:`Repository.writing`. May be used by several threads."""
+
+    def __init__(self, remote: Remote, lease: Lease, index: ChunkIndex, packs: PackSet) -> None:
+        started = datetime.now(timezone.utc)
+        self.export_id = f"{started:%Y%m%dT%H%M%SZ}-{lease.id[:8]}"
+        self._remote = remote
+        self._lease = lease
+        self._index = index
+        self._packs = packs
+        self._layers: dict[LayerId, Layer] = {}  # with pack numbers of the index
+        self._tally = Tally()
+        self._bytes_of_objects = 0
+        self._lock = threading.Lock()
+
+    @property
+    def stats(self) -> Stats:
+        return Stats(
+            bytes_sent=self._bytes_of_objects + self._packs.bytes_sent, **vars(self._tally)
+        )
+
+    def add_layer(
+        self,
+        source: LayerSource,
+        *,
+        kind: LayerKind,
+        parent: LayerId | None = None,
+        progress: Callable[[int], None] = no_progress,
+    ) -> LayerId:
+        """Store a file and return the id that the manifest may name.
+
+        :param parent: the layer that this one lies on, added to this export before
+        :param progress: called with the bytes of the file, holes too, done since last time
+        """
+        with self._lock:
+            if parent is not None and parent not in self._layers:
+                raise NotFoundError(f"Layer {parent} is not part of this export")
+            layer = self._build(source, kind, parent, progress)
+            return self._layers.setdefault(layer.id, layer).id
+
+    def publish(self, manifest: bytes, summary: Mapping[str, JSON]) -> None:
+        """Make the export exist.
+
+        :param manifest: given back as it is by :meth:`Repository.manifest`
+        :param summary: what a listing shows
+        :raises StorageError: anything is not durable on the storage node
+        """
+        with self._lock:
+            self._packs.finish()
+            for layer in self._layers.values():
+                self._write_layer(layer)
+            envelope = encode_envelope(
+                export_id=self.export_id,
+                published=datetime.now(timezone.utc),
+                layers=sorted(self._layers),
+                summary=summary,
+                manifest=manifest,
+            )
+            self._write(export_path(self.export_id), envelope)
+
+    def _build(
+        self,
+        source: LayerSource,
+        kind: LayerKind,
+        parent: LayerId | None,
+        progress: Callable[[int], None],
+    ) -> Layer:
+        builder = LayerBuilder(partial(self._keep, kind), self._tally)
+        done = 0
+        for first, data in read_blocks(source):
+            builder.skip_to(first)
+            for start in range(0, len(data), CHUNK_SIZE):
+                builder.add(data[start : start + CHUNK_SIZE])
+            end = first * CHUNK_SIZE + len(data)
+            progress(end - done)
+            done = end
+        builder.skip_to(-(-source.size // CHUNK_SIZE))
+        builder.finish()
+        progress(source.size - done)
+        return Layer(
+            size=source.size,
+            segments=bytes(builder.segments),
+            packs=self._index.packs,
+            chunk_runs=builder.chunk_runs,
+            segment_runs=builder.segment_runs,
+            parent=parent,
+        )
+
+    def _keep(self, kind: LayerKind, digest: bytes, data: bytes) -> tuple[Place, bool]:
+        place = self._index.find(digest)
+        if place:
+            return place, False
+        return self._packs.store(digest, data, kind), True
+
+    def _write_layer(self, layer: Layer) -> None:
+        """Write a layer object, unless one is there whose packs all exist."""
+        existing = set(self._index.packs)
+        for found in readable_layers(self._remote, layer.id):
+            if existing.issuperset(found.packs):
+                return
+        self._write(layer_path(layer.id, self._lease.id), encode_layer(with_own_packs(layer)))
+
+    def _write(self, path: str, data: bytes) -> None:
+        self._bytes_of_objects += self._lease.write(path, [data])

@@ -1,0 +1,129 @@
+"""What a layer is read from."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from devops_snapshot.errors import ConflictError, NotFoundError, StorageError
+
+_BLOCK = 512  # bytes; the unit of st_blocks on Linux
+
+
+class Extent(NamedTuple):
+    """A part of a file that holds data; the rest reads as zeros. In bytes."""
+
+    offset: int
+    length: int
+
+
+class LayerSource(Protocol):
+    """Bytes that can be read at any place."""
+
+    @property
+    def size(self) -> int:
+        """Bytes, holes included."""
+
+    def extents(self) -> Iterable[Extent]:
+        """Yield where data may be, in ascending order."""
+
+    def pread(self, offset: int, length: int) -> bytes:
+        """Return exactly ``length`` bytes; the range lies within ``size``."""
+
+
+@dataclass(frozen=True)
+class _Identity:
+    """What stays the same while nobody writes to a file or replaces it."""
+
+    device: int
+    inode: int
+    size: int
+    modified_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> _Identity:
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+class FileSource:
+    """A file on this host; see :meth:`open`."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self._descriptor = descriptor
+        status = os.fstat(descriptor)
+        self._identity = _Identity.of(status)
+        self._sparse = status.st_blocks * _BLOCK < status.st_size
+        if self._sparse:
+            os.fsync(descriptor)  # before that, not every file system tells its holes truly
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: str | os.PathLike[str]) -> Iterator[FileSource]:
+        """Open a file, and at the end make sure that nobody changed it meanwhile.
+
+        :raises NotFoundError: there is no such file
+        :raises ConflictError: the file was written to or replaced while it was open here
+        """
+        path = Path(path)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise NotFoundError(f"{path} does not exist") from error
+        except OSError as error:
+            raise StorageError(f"{path} cannot be read: {error.strerror}") from error
+        try:
+            source = cls(path, descriptor)
+            yield source
+            source._check_unchanged()
+        finally:
+            os.close(descriptor)
+
+    @property
+    def size(self) -> int:
+        return self._identity.size
+
+    def extents(self) -> Iterator[Extent]:
+        if not self._sparse:
+            yield Extent(0, self.size)
+            return
+        end = 0
+        while (start := self._seek(end, os.SEEK_DATA)) < self.size:
+            end = min(self._seek(start, os.SEEK_HOLE), self.size)
+            yield Extent(start, end - start)
+
+    def pread(self, offset: int, length: int) -> bytes:
+        data = os.pread(self._descriptor, length, offset)
+        while len(data) < length:
+            more = os.pread(self._descriptor, length - len(data), offset + len(data))
+            if not more:
+                raise self._changed()
+            data += more
+        return data
+
+    def _seek(self, offset: int, whence: int) -> int:
+        try:
+            return os.lseek(self._descriptor, offset, whence)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nothing but a hole up to the end
+                return self.size
+            raise
+
+    def _check_unchanged(self) -> None:
+        try:
+            now = _Identity.of(self.path.stat())
+        except FileNotFoundError as error:
+            raise self._changed() from error
+        if now != self._identity:
+            raise self._changed()
+
+    def _changed(self) -> ConflictError:
+        return ConflictError(
+            f"{self.path} changed while it was being read",
+            hint="Only files that nothing writes to can be exported: take a snapshot first",
+        )

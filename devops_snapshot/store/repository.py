@@ -1,0 +1,190 @@
+"""A repository on a storage node: its exports, and sessions that write and read them."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager, suppress
+from typing import Any
+
+from devops_snapshot.errors import ConflictError, FormatError, NotFoundError
+from devops_snapshot.remote import AccessError, Remote
+
+from .cache import Cache
+from .chunk_index import ChunkIndex
+from .envelope import Envelope, ExportEntry, decode_entry, decode_envelope
+from .export_session import ExportSession
+from .features import require_known
+from .import_session import ImportSession
+from .lease import hold_lease
+from .names import (
+    EXPORTS,
+    LAYERS,
+    LEASES,
+    PACKS,
+    REPOSITORY,
+    export_id_of,
+    export_path,
+    is_export_id,
+)
+from .pack_indexes import PackIndexes
+from .pack_set import PackSet
+from .sealed import seal, unseal, well_formed
+
+log = logging.getLogger(__name__)
+
+_HEAD_GUESS = 8 * 1024  # bytes; the first line of most exports is shorter
+_PARALLEL = 4  # exports listed at the same time
+_DAY = 24 * 3600
+
+
+class Repository:
+    """Exports and the chunks that they share; from :meth:`initialise` or :meth:`open`."""
+
+    def __init__(self, remote: Remote, settings: dict[str, Any]) -> None:
+        self.id: str = settings["id"]
+        self._remote = remote
+        self._features = settings["features"]
+        self._cache = Cache(self.id)
+        self._indexes = PackIndexes(remote, self._cache)
+
+    @classmethod
+    def initialise(cls, remote: Remote) -> Repository:
+        """Make an empty repository.
+
+        :raises ConflictError: there is one already
+        """
+        for directory in ("", PACKS, LAYERS, EXPORTS, LEASES):
+            remote.mkdir(directory)
+        settings = seal(
+            "repository",
+            {
+                "id": secrets.token_hex(16),
+                "features": {"read": [], "write": [], "collect": []},
+                "hash": "blake3-256",
+                "retention": {"keep_seconds": 7 * _DAY, "min_age_seconds": 2 * _DAY},
+            },
+        )
+        try:
+            remote.write(REPOSITORY, [settings], staging=f"{REPOSITORY}.{secrets.token_hex(8)}")
+        except ConflictError as error:
+            raise ConflictError(f"There is a repository at {remote.url} already") from error
+        return cls.open(remote)
+
+    @classmethod
+    def open(cls, remote: Remote, *, create: bool = False) -> Repository:
+        """Open a repository, and with ``create`` make one where there is none.
+
+        :raises NotFoundError: there is none
+        :raises FormatError: it is damaged, or needs a newer release
+        """
+        where = f"Repository {remote.url}"
+        try:
+            settings, _ = unseal("repository", remote.read(REPOSITORY), where)
+        except NotFoundError as error:
+            if not create:
+                raise NotFoundError(
+                    f"There is no repository at {remote.url}",
+                    hint="Check the path; the first export to a storage node makes one",
+                ) from error
+            return cls._initialise_or_open(remote)
+        with well_formed(where):
+            require_known(settings["features"]["read"], where, "read")
+            return cls(remote, settings)
+
+    def exports(self) -> list[ExportEntry]:
+        """Return all readable exports, oldest first; others are named in a warning."""
+        ids = filter(None, (export_id_of(entry.name) for entry in self._remote.list(EXPORTS)))
+        with ThreadPoolExecutor(_PARALLEL) as threads:
+            entries = list(filter(None, threads.map(self._entry, ids)))
+        return sorted(entries, key=lambda entry: (entry.published, entry.id))
+
+    def manifest(self, export_id: str) -> bytes:
+        """Return the manifest of an export as it was given to ``publish``.
+
+        :raises NotFoundError: there is no export with exactly that id
+        :raises FormatError: it is damaged, or needs a newer release
+        """
+        return self._envelope(export_id).manifest
+
+    @contextmanager
+    def writing(self) -> Iterator[ExportSession]:
+        """Begin an export, which exists once its session's ``publish`` returns.
+
+        :raises FormatError: the repository needs a newer release to be written
+        """
+        require_known(self._features["write"], f"Repository {self._remote.url}", "written")
+        with hold_lease(self._remote, {"purpose": "export"}) as lease:
+            index = ChunkIndex(self._indexes)
+            index.load(self._remote)
+            with closing(PackSet(lease, index)) as packs:
+                yield ExportSession(self._remote, lease, index, packs)
+
+    @contextmanager
+    def reading(self, export_id: str) -> Iterator[ImportSession]:
+        """Begin an import; its lease keeps the export from being collected.
+
+        :raises NotFoundError: there is no export with exactly that id
+        """
+        with self._reading_lease(export_id):
+            yield ImportSession(self._remote, self._indexes, self._envelope(export_id))
+
+    @classmethod
+    def _initialise_or_open(cls, remote: Remote) -> Repository:
+        try:
+            return cls.initialise(remote)
+        except ConflictError:  # another client was faster
+            return cls.open(remote)
+
+    @contextmanager
+    def _reading_lease(self, export_id: str) -> Iterator[None]:
+        """Hold a lease where this user may write; reading must work without."""
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(
+                    hold_lease(self._remote, {"purpose": "import", "export": export_id})
+                )
+            except AccessError:
+                log.info("%s is read-only: import without a lease", self._remote.url)
+            yield
+
+    def _envelope(self, export_id: str) -> Envelope:
+        unknown = NotFoundError(
+            f"There is no export {export_id!r} at {self._remote.url}",
+            hint="List the exports to see their ids",
+        )
+        if not is_export_id(export_id):
+            raise unknown
+        path = export_path(export_id)
+        try:
+            data = self._remote.read(path)
+        except NotFoundError as error:
+            raise unknown from error
+        return decode_envelope(export_id, data, f"Export {path}")
+
+    def _entry(self, export_id: str) -> ExportEntry | None:
+        """Return what a listing shows, from the cache if it was read before."""
+        path = export_path(export_id)
+        cached = self._cache.get(path)
+        try:
+            if cached:
+                with suppress(FormatError):
+                    return decode_entry(export_id, cached, path)
+            line = self._first_line(path)
+            entry = decode_entry(export_id, line, f"Export {path}")
+        except FormatError as error:
+            log.warning("%s", error)
+            return None
+        except NotFoundError:  # deleted since it was listed
+            return None
+        self._cache.put(path, line)
+        return entry
+
+    def _first_line(self, path: str) -> bytes:
+        data = self._remote.read(path, 0, _HEAD_GUESS)
+        if b"\n" not in data:
+            data = self._remote.read(path)
+        line, newline, _ = data.partition(b"\n")
+        return line + newline

@@ -1,0 +1,85 @@
+"""Sealed objects: one line of JSON that carries its own checksum, then an optional body.
+
+Everything in a repository except packs has this form. The line is an object whose first members are
+``magic`` and ``version`` and whose last is ``checksum``: the BLAKE3-256 of all the bytes before
+``,"checksum":``. Where there is a body, ``body_size`` and ``body_blake3`` describe it. This form is
+the same in all versions, so that an unknown version is told from damage.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from devops_snapshot.errors import FormatError
+
+from .hashing import digest
+from .jsontypes import JSON
+
+_CHECKSUM = b',"checksum":"'
+_TAIL_SIZE = len(_CHECKSUM) + 64 + len(b'"}')
+UPDATE_HINT = "A newer release of devops_snapshot wrote it: update this one"
+DAMAGED_HINT = "The storage node gave back other bytes than were written: check its disks"
+
+
+def seal(kind: str, fields: Mapping[str, JSON], body: bytes | None = None) -> bytes:
+    """Return a sealed object of format version 1."""
+    head: dict[str, JSON] = {"magic": f"devops-snapshot {kind}", "version": 1, **fields}
+    if body is not None:
+        head |= {"body_size": len(body), "body_blake3": digest(body).hex()}
+    text = json.dumps(head, ensure_ascii=False, separators=(",", ":")).encode()[:-1]
+    return text + _CHECKSUM + digest(text).hex().encode() + b'"}\n' + (body or b"")
+
+
+def unseal(kind: str, data: bytes, where: str) -> tuple[dict[str, Any], bytes]:
+    """Return head and body of a sealed object.
+
+    :param where: names the object in messages
+    :raises FormatError: it is damaged, of another kind or of an unknown version
+    """
+    line, newline, body = data.partition(b"\n")
+    head = unseal_head(kind, line + newline, where)
+    if "body_size" not in head:
+        if body:
+            raise damaged(where, "there are bytes after its end")
+        return head, b""
+    if len(body) != head["body_size"]:
+        raise damaged(where, f"its body has {len(body)} bytes instead of {head['body_size']}")
+    if digest(body).hex() != head.get("body_blake3"):
+        raise damaged(where, "its body does not match its checksum")
+    return head, body
+
+
+def unseal_head(kind: str, data: bytes, where: str) -> dict[str, Any]:
+    """Return the head of a sealed object from its first line, which ends in a newline."""
+    line = data.partition(b"\n")[0]
+    if len(line) + 1 > len(data):
+        raise damaged(where, "it is cut off")
+    text, tail = line[:-_TAIL_SIZE], line[-_TAIL_SIZE:]
+    if tail != _CHECKSUM + digest(text).hex().encode() + b'"}':
+        raise damaged(where, "its head does not match its checksum")
+    with well_formed(where):
+        head: dict[str, Any] = dict(json.loads(line))
+    if head.get("magic") != f"devops-snapshot {kind}":
+        raise damaged(where, f"it is not a {kind} but {head.get('magic')!r}")
+    if head.get("version") != 1:
+        raise FormatError(
+            f"{where} has format version {head.get('version')}, known is 1", hint=UPDATE_HINT
+        )
+    return head
+
+
+@contextmanager
+def well_formed(where: str) -> Iterator[None]:
+    """Turn what a missing field, or one of another type, causes into a :class:`FormatError`."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise damaged(where, f"a field is missing or makes no sense ({error!r})") from error
+
+
+def damaged(where: str, how: str) -> FormatError:
+    """The error for an object whose bytes are not what was written."""
+    return FormatError(f"{where} is damaged: {how}", hint=DAMAGED_HINT)
