@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import libvirt
 
-from ...errors import ConflictError, HypervisorError, NotFoundError
+from devops_snapshot.errors import ConflictError, HypervisorError
 
 LOG = logging.getLogger(__name__)
 
@@ -84,56 +84,41 @@ def one_line(error: libvirt.libvirtError) -> str:
     return " ".join((error.get_error_message() or str(error)).split()).rstrip(".")
 
 
+def found(lookup: Callable[[str], T], key: str | None, absent_code: int) -> T | None:
+    """What ``lookup`` finds under ``key``; None when there is no key or nothing under it."""
+    if not key:
+        return None
+    try:
+        return lookup(key)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == absent_code:
+            return None
+        raise
+
+
 def find_domain(connection: libvirt.virConnect, uuid: str | None) -> libvirt.virDomain | None:
     """The domain of that UUID, or None."""
-    return _found(connection.lookupByUUIDString, uuid, libvirt.VIR_ERR_NO_DOMAIN)
+    return found(connection.lookupByUUIDString, uuid, libvirt.VIR_ERR_NO_DOMAIN)
 
 
 def find_domain_by_name(connection: libvirt.virConnect, name: str) -> libvirt.virDomain | None:
     """The domain of that name, or None."""
-    return _found(connection.lookupByName, name, libvirt.VIR_ERR_NO_DOMAIN)
+    return found(connection.lookupByName, name, libvirt.VIR_ERR_NO_DOMAIN)
 
 
 def find_network(connection: libvirt.virConnect, uuid: str | None) -> libvirt.virNetwork | None:
     """The network of that UUID, or None."""
-    return _found(connection.networkLookupByUUIDString, uuid, libvirt.VIR_ERR_NO_NETWORK)
+    return found(connection.networkLookupByUUIDString, uuid, libvirt.VIR_ERR_NO_NETWORK)
 
 
 def find_network_by_name(connection: libvirt.virConnect, name: str) -> libvirt.virNetwork | None:
     """The network of that name, or None."""
-    return _found(connection.networkLookupByName, name, libvirt.VIR_ERR_NO_NETWORK)
+    return found(connection.networkLookupByName, name, libvirt.VIR_ERR_NO_NETWORK)
 
 
 def find_volume(connection: libvirt.virConnect, key: str | None) -> libvirt.virStorageVol | None:
     """The storage volume of that key (its path), or None; also None while its pool is stale."""
-    return _found(connection.storageVolLookupByKey, key, libvirt.VIR_ERR_NO_STORAGE_VOL)
-
-
-def find_volume_by_name(pool: libvirt.virStoragePool, name: str) -> libvirt.virStorageVol | None:
-    """The storage volume of that name in the pool, or None."""
-    return _found(pool.storageVolLookupByName, name, libvirt.VIR_ERR_NO_STORAGE_VOL)
-
-
-def get_pool(connection: libvirt.virConnect, name: str, *, uri: str) -> libvirt.virStoragePool:
-    """The running storage pool of that name.
-
-    :raises NotFoundError: it is not there; the message lists those that are
-    :raises HypervisorError: it is not started
-    """
-    with asking(uri, f"look up storage pool '{name}'"):
-        pool = _found(connection.storagePoolLookupByName, name, libvirt.VIR_ERR_NO_STORAGE_POOL)
-        if pool is None:
-            there = ", ".join(sorted(p.name() for p in connection.listAllStoragePools())) or "none"
-            raise NotFoundError(
-                f"storage pool '{name}' is not there on {uri}; pools: {there}",
-                hint="Define it, or name another in storage_pool_name or STORAGE_POOL_NAME",
-            )
-        if not pool.isActive():
-            raise HypervisorError(
-                f"storage pool '{name}' on {uri} is not started",
-                hint=f"Start it: virsh -c '{uri}' pool-start '{name}'",
-            )
-    return pool
+    return found(connection.storageVolLookupByKey, key, libvirt.VIR_ERR_NO_STORAGE_VOL)
 
 
 def _open(uri: str) -> libvirt.virConnect:
@@ -160,15 +145,3 @@ def _is_alive(connection: libvirt.virConnect) -> bool:
         return bool(connection.isAlive())
     except libvirt.libvirtError:
         return False
-
-
-def _found(lookup: Callable[[str], T], key: str | None, absent_code: int) -> T | None:
-    """What ``lookup`` finds under ``key``; None when there is no key or nothing under it."""
-    if not key:
-        return None
-    try:
-        return lookup(key)
-    except libvirt.libvirtError as error:
-        if error.get_error_code() == absent_code:
-            return None
-        raise

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lxml import etree
 
-from ...errors import HypervisorError
+from devops_snapshot.errors import HypervisorError
 
 LOG = logging.getLogger(__name__)
 

@@ -1,0 +1,82 @@
+"""The driver of a group: which libvirt, which storage pool, and how its guests are built."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+import libvirt
+from lxml import etree
+from netaddr import IPNetwork, cidr_abbrev_to_verbose
+
+from ..models.driver import Driver
+from ..models.params import ParamField, registered
+from .connection import asking, open_connection, shared_connection
+from .pool import get_pool
+
+MODULE = "devops.driver.libvirt.libvirt_driver"
+"""Where fuel-devops has its classes of this driver; rows name them."""
+
+
+@registered(f"{MODULE}:LibvirtDriver")
+class LibvirtDriver(Driver):
+    """A libvirt and a storage pool of it; ``reboot_timeout`` in milliseconds."""
+
+    connection_string: ParamField[str] = ParamField("qemu:///system")
+    storage_pool_name: ParamField[str] = ParamField("default")
+    stp: ParamField[bool] = ParamField(True)
+    hpet: ParamField[bool] = ParamField(True)
+    use_host_cpu: ParamField[bool] = ParamField(True)
+    enable_acpi: ParamField[bool] = ParamField(False)
+    enable_nwfilters: ParamField[bool] = ParamField(False)
+    reboot_timeout: ParamField[int | None] = ParamField(None)
+    use_hugepages: ParamField[bool] = ParamField(False)
+    vnc_password: ParamField[str | None] = ParamField(None)
+
+    class Meta:
+        proxy = True
+
+    @property
+    def conn(self) -> libvirt.virConnect:
+        """The connection that this process shares; it serves five requests at a time."""
+        return shared_connection(self.connection_string)
+
+    def open(self) -> AbstractContextManager[libvirt.virConnect]:
+        """A connection of one's own, for a thread that keeps libvirt busy."""
+        return open_connection(self.connection_string)
+
+    @property
+    def pool(self) -> libvirt.virStoragePool:
+        """The storage pool; raises NotFoundError, and HypervisorError if it is not started."""
+        return get_pool(self.conn, self.storage_pool_name, uri=self.connection_string)
+
+    def asking(self, what: str) -> AbstractContextManager[None]:
+        """Inside, libvirt's errors become "cannot <what> on <URI>: <reason>"."""
+        return asking(self.connection_string, what)
+
+    def get_allocated_networks(self) -> list[IPNetwork]:
+        """The subnets of all networks that libvirt has, running or not."""
+        subnets: list[IPNetwork] = []
+        with self.asking("list the networks"):
+            for network in self.conn.listAllNetworks():
+                subnets += _subnets(_description(network))
+        return subnets
+
+
+def _description(network: libvirt.virNetwork) -> str:
+    """The network's XML; an empty network where somebody undefined it a moment ago."""
+    try:
+        return str(network.XMLDesc())
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_NETWORK:
+            return "<network/>"
+        raise
+
+
+def _subnets(description: str) -> list[IPNetwork]:
+    """The subnets in a network's XML; without prefix or netmask it is the address's class."""
+    subnets = []
+    for ip in etree.fromstring(description).iterfind("ip[@address]"):
+        address, mask = ip.attrib["address"], ip.get("prefix") or ip.get("netmask")
+        subnet = f"{address}/{mask}" if mask else cidr_abbrev_to_verbose(address)
+        subnets.append(IPNetwork(subnet).cidr)
+    return subnets

@@ -1,0 +1,71 @@
+"""Storage pools: finding them, bringing libvirt's knowledge of them up to date, their volumes."""
+
+from __future__ import annotations
+
+import time
+
+import libvirt
+
+from devops_snapshot.errors import HypervisorError, NotFoundError
+
+from .connection import asking, find_volume, found
+
+REFRESH_PATIENCE = 10.0
+"""Seconds to wait for uploads into the pool, during which libvirt does not refresh it."""
+
+
+def get_pool(connection: libvirt.virConnect, name: str, *, uri: str) -> libvirt.virStoragePool:
+    """The running storage pool of that name.
+
+    :raises NotFoundError: it is not there; the message lists those that are
+    :raises HypervisorError: it is not started
+    """
+    with asking(uri, f"look up storage pool '{name}'"):
+        pool = found(connection.storagePoolLookupByName, name, libvirt.VIR_ERR_NO_STORAGE_POOL)
+        if pool is None:
+            there = ", ".join(sorted(p.name() for p in connection.listAllStoragePools())) or "none"
+            raise NotFoundError(
+                f"storage pool '{name}' is not there on {uri}; pools: {there}",
+                hint="Define it, or name another one in storage_pool_name or STORAGE_POOL_NAME",
+            )
+        if not pool.isActive():
+            raise HypervisorError(
+                f"storage pool '{name}' on {uri} is not started",
+                hint=f"Start it: virsh -c '{uri}' pool-start '{name}'",
+            )
+    return pool
+
+
+def find_by_name(pool: libvirt.virStoragePool, name: str) -> libvirt.virStorageVol | None:
+    """The volume of that name in the pool, or None."""
+    return found(pool.storageVolLookupByName, name, libvirt.VIR_ERR_NO_STORAGE_VOL)
+
+
+def find_by_path(pool: libvirt.virStoragePool, path: str) -> libvirt.virStorageVol | None:
+    """The volume of that path, or None; the pool is refreshed if libvirt does not know it.
+
+    Files that libvirt's own snapshots made are not known before a refresh.
+    """
+    volume = find_volume(pool.connect(), path)
+    if volume is None:
+        refresh(pool)
+        volume = find_volume(pool.connect(), path)
+    return volume
+
+
+def refresh(pool: libvirt.virStoragePool) -> None:
+    """Let libvirt read the pool again, after waiting for uploads into it.
+
+    :raises libvirt.libvirtError: the pool is busy for longer than :data:`REFRESH_PATIENCE`
+    """
+    deadline = time.monotonic() + REFRESH_PATIENCE
+    while True:
+        try:
+            pool.refresh()
+        except libvirt.libvirtError as error:
+            busy = "asynchronous jobs" in (error.get_error_message() or "")
+            if not busy or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return
