@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
 from tests.bed import Bed, Host, Postgres, Storage, namespaces_available
 
 NO_NAMESPACES = "no rights to make namespaces here (unshare): tests that need libvirt hosts skip"
+LOG_LINES = 30
 
 
 def pytest_report_header() -> list[str]:
     return [] if namespaces_available() else [NO_NAMESPACES]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show with a failed test what the daemons of the bed said lately."""
+    report = yield
+    bed = getattr(item, "funcargs", {}).get("bed")
+    if report.failed and isinstance(bed, Bed):
+        for name, log in bed.logs().items():
+            report.sections.append((f"log of {name}", "".join(log.splitlines(True)[-LOG_LINES:])))
+    return report
 
 
 @pytest.fixture(scope="session")

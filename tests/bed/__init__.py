@@ -6,6 +6,7 @@ from .guest import Guest, GuestError, domain_xml
 from .host import CommandError, Host
 from .postgres import Postgres
 from .storage import Storage
+from .template import template_env, two_nodes
 
 __all__ = [
     "Bed",
@@ -18,4 +19,6 @@ __all__ = [
     "Storage",
     "domain_xml",
     "namespaces_available",
+    "template_env",
+    "two_nodes",
 ]

@@ -22,7 +22,7 @@ from .guest_image import guest_iso
 from .host import Host
 from .postgres import Postgres
 from .storage import Storage
-from .user import NOBODY
+from .user import GAMES
 
 JANITOR = Path(__file__).with_name("janitor.py")
 PREFIX = "dsbed-"
@@ -46,7 +46,7 @@ class Bed:
         self.hosts: dict[str, Host] = {}
         # libvirtd run by root is never a session: without namespaces root lends it another user.
         # Commands run as that user, too, and keep only the right to read and write any file.
-        self._user = NOBODY if not namespaces and os.geteuid() == 0 else None
+        self._user = GAMES if not namespaces and os.geteuid() == 0 else None
         self._storage: Storage | None = None
         self._postgres: dict[str, Postgres] = {}
         self._numbers = itertools.count(11)
@@ -76,6 +76,13 @@ class Bed:
     def guest_iso(self) -> Path:
         """The test guest to boot from."""
         return guest_iso()
+
+    def logs(self) -> dict[str, str]:
+        """What the daemons have said so far, by host."""
+        logs = {f"libvirtd on {name}": host.log() for name, host in self.hosts.items()}
+        if self._storage is not None:
+            logs["sshd on the storage node"] = self._storage.log()
+        return logs
 
     def clean(self) -> None:
         """Leave the hosts, databases and the storage node running, and nothing on them."""

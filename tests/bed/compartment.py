@@ -32,8 +32,11 @@ def namespaces_available() -> bool:
 class Process(subprocess.Popen[str]):
     """A command in a compartment; signals reach the command, not the ``nsenter`` in front of it."""
 
+    #: Whether there is one.
+    entered = False
+
     def send_signal(self, sig: int) -> None:
-        pid = _only_child(self.pid) if self.args[0] == "nsenter" else self.pid
+        pid = _only_child(self.pid) if self.entered else self.pid
         if self.poll() is None and pid is not None:
             os.kill(pid, sig)
 
@@ -93,12 +96,20 @@ class Compartment:
         stdout: int | None = subprocess.PIPE,
         stderr: int | None = subprocess.PIPE,
         cwd: Path,
+        user: Sequence[str] = (),
     ) -> Process:
-        """Start a command inside; it dies with the compartment and with the calling thread."""
-        command = ["env", f"--chdir={cwd}", "setpriv", "--pdeathsig", "KILL", "--", *argv]
+        """Start a command inside; it dies with the compartment and with the calling thread.
+
+        :param user: put before the command to run it as another user
+        """
+        # Changing the user would clear the signal: so that comes first.
+        last_will = ["setpriv", "--pdeathsig", "KILL", "--"]
+        command = ["env", f"--chdir={cwd}", *user, *last_will, *argv]
         if self.namespaces:
             command = ["nsenter", f"--target={self.pid}", "--mount", "--net", "--pid", *command]
-        return Process(command, env=env, stdin=stdin, stdout=stdout, stderr=stderr, text=True)
+        process = Process(command, env=env, stdin=stdin, stdout=stdout, stderr=stderr, text=True)
+        process.entered = self.namespaces
+        return process
 
     def close(self) -> None:
         """Kill all that runs inside and return when it is gone."""

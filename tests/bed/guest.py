@@ -99,7 +99,7 @@ class Guest:
     def __init__(self, host: Host, domain: str) -> None:
         self.host = host
         self.domain_name = domain
-        self._path = ""
+        self._run = ""
         self._terminal: int | None = None
 
     @property
@@ -201,14 +201,15 @@ class Guest:
     def _open(self) -> None:
         """Open the terminal of the domain's present QEMU: every start makes a new one."""
         root = etree.fromstring(self.domain.XMLDesc())
-        path = root.xpath("string(devices/serial[1]/source/@path)")
-        if not path:
+        source = root.find("devices/serial/source")
+        if source is None:
             raise GuestError(f"{self.domain_name} has no serial terminal: is it running?")
-        run = f"{path} {root.get('id')}"
-        if self._terminal is None or run != self._path:
+        path = str(source.get("path"))
+        run = path + str(root.get("id"))
+        if self._terminal is None or run != self._run:
             self.close()
             self._terminal = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
-            self._path = run
+            self._run = run
 
     def _write(self, data: bytes) -> None:
         assert self._terminal is not None

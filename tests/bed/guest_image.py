@@ -74,16 +74,8 @@ def _build(workspace: Path) -> Path:
     (image / "isolinux.cfg").write_text(BOOT_CONFIG)
     (image / "initrd.gz").write_bytes(_initrd(workspace / "initrd", modules))
     iso = workspace / "guest.iso"
-    boot = [
-        "-b",
-        "isolinux.bin",
-        "-c",
-        "boot.cat",
-        "-no-emul-boot",
-        "-boot-load-size",
-        "4",
-        "-boot-info-table",
-    ]
+    boot = ["-b", "isolinux.bin", "-c", "boot.cat", "-no-emul-boot"]
+    boot += ["-boot-load-size", "4", "-boot-info-table"]
     _run("xorriso", "-as", "mkisofs", "-quiet", *boot, "-o", str(iso), str(image))
     return iso
 

@@ -115,7 +115,8 @@ class Host:
     ) -> Process:
         """Start a command in the host's namespaces. Signal it through the returned process only."""
         return self.compartment.popen(
-            [*(self.user.runs(any_file=True) if self.user else ()), *argv],
+            argv,
+            user=self.user.runs(any_file=True) if self.user else (),
             env={**self.env, **(env or {})},
             stdin=stdin,
             stdout=stdout,

@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg2
 
 from .host import Host
-from .user import NOBODY
+from .user import GAMES
 
 NAME = "fuel_devops"  # of the database, its user and the password, as fuel-devops has them
 START_TIMEOUT = 30.0  # seconds
@@ -33,9 +33,8 @@ class Postgres:
         self.host = host
         self.directory = host.directory / "postgres"
         self.data = self.directory / "data"
-        self.port = _free_port() if host.user or not host.namespaces else 5432
-        self._user = NOBODY if os.geteuid() == 0 else None
-        self._as_user = self._user.runs() if self._user else []
+        self.port = 5432 if host.namespaces else _free_port()
+        self._user = GAMES if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
         self._start(timezone)
         self.reset()
         self.env = {
@@ -88,14 +87,16 @@ class Postgres:
         self.directory.mkdir()
         if self._user:
             self._user.owns(self.directory)
-        initdb = ["initdb", "--no-sync", "--auth=trust", f"--username={NAME}", "--encoding=UTF8"]
-        self.host.run([*self._as_user, str(programs / initdb[0]), *initdb[1:], str(self.data)])
+        as_user = self._user.runs() if self._user else []
+        options = ["--no-sync", "--auth=trust", f"--username={NAME}", "--encoding=UTF8"]
+        initdb = [str(programs / "initdb"), *options, str(self.data)]
+        self.host.run(initdb if self.host.user else [*as_user, *initdb])
         with (self.data / "postgresql.conf").open("a") as settings:
             settings.write(
                 CONFIG.format(port=self.port, directory=self.directory, timezone=timezone)
             )
         log = self.host.directory / "postgres.log"
-        server = [*self._as_user, str(programs / "postgres"), "-D", str(self.data)]
+        server = [*as_user, str(programs / "postgres"), "-D", str(self.data)]
         self.host.compartment.daemon(server, env=self.host.env, log=log)
         deadline = time.monotonic() + START_TIMEOUT
         while True:

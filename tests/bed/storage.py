@@ -37,7 +37,7 @@ Host {address}
   UserKnownHostsFile {home}/.ssh/known_hosts
 """
 #: The user of a storage node that has its own ``/etc/passwd``.
-DEVOPS = User("devops", 64321)
+DEVOPS = User("devops", uid=64321, gid=64321)
 
 
 @dataclass(frozen=True)
@@ -146,8 +146,8 @@ class Storage:
     def _private_machine(self) -> dict[str, Path]:
         """Mounts with its own ``/run`` and ``/srv`` and a user that only this machine has."""
         accounts = {
-            "passwd": f"{DEVOPS.name}:x:{DEVOPS.uid}:{DEVOPS.uid}::/srv:/bin/sh",
-            "group": f"{DEVOPS.name}:x:{DEVOPS.uid}:",
+            "passwd": f"{DEVOPS.name}:x:{DEVOPS.uid}:{DEVOPS.gid}::/srv:/bin/sh",
+            "group": f"{DEVOPS.name}:x:{DEVOPS.gid}:",
             "shadow": f"{DEVOPS.name}:*:::::::",
         }
         etc = self.directory / "etc"
