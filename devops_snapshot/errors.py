@@ -1,7 +1,7 @@
 """The errors that a user can meet, each one line with what to do about it.
 
-Every command turns a :class:`DevopsError` into ``Error: <message>`` on standard error and exits with
-its :attr:`~DevopsError.exit_code`; anything else is a defect and keeps its traceback.
+Every command turns a :class:`DevopsError` into ``Error: <message>`` on standard error and exits
+with its :attr:`~DevopsError.exit_code`; anything else is a defect and keeps its traceback.
 """
 
 from __future__ import annotations

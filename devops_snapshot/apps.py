@@ -1,0 +1,24 @@
+"""The Django application of this project: its tables stand beside those of the ``devops`` app."""
+
+from django.apps import AppConfig
+from django.db.models.signals import post_delete
+
+
+class DevopsSnapshotConfig(AppConfig):
+    """Registers what has to happen here when a row of the ``devops`` app goes away."""
+
+    name = "devops_snapshot"
+    verbose_name = "Snapshots, exports and imports of environments"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from .models import forget_snapshots_of_environment, forget_snapshots_of_node
+
+        post_delete.connect(
+            forget_snapshots_of_environment,
+            sender="devops.Environment",
+            dispatch_uid="devops_snapshot.environment",
+        )
+        post_delete.connect(
+            forget_snapshots_of_node, sender=None, dispatch_uid="devops_snapshot.node"
+        )

@@ -1,0 +1,153 @@
+"""This project's own records, kept in the database of the ``devops`` app.
+
+References to ``devops_*`` rows carry no database constraint and never cascade: with one, fuel-
+devops's own ``erase`` would fail with an IntegrityError, since it does not know these tables. A
+reference may therefore outlive its row; everything a reader needs later (names, URLs) is kept here
+as well. Times are naive UTC, as everywhere in a fuel-devops database.
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+from django.apps import apps
+from django.db import models
+
+
+def utcnow() -> datetime.datetime:
+    """Now, in UTC and without a zone, as fuel-devops stores times."""
+    return datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
+
+
+def loose_reference(to: str, related_name: str) -> Any:
+    """A reference to a row of the ``devops`` app that survives that row's disappearance."""
+    return models.ForeignKey(
+        to,
+        null=True,
+        blank=True,
+        db_constraint=False,
+        on_delete=models.DO_NOTHING,
+        related_name=related_name,
+    )
+
+
+class State(models.TextChoices):
+    """How far an export or import has come."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class StorageNode(models.Model):
+    """A repository that exports went to or came from."""
+
+    url = models.CharField(max_length=1024, unique=True)
+    repository_id = models.CharField(max_length=64, blank=True)
+    created = models.DateTimeField(default=utcnow)
+    last_used = models.DateTimeField(default=utcnow)
+
+    def __str__(self) -> str:
+        return self.url
+
+    @classmethod
+    def used(cls, url: str, repository_id: str) -> StorageNode:
+        """The record of a storage node that is being used now."""
+        node, _ = cls.objects.update_or_create(
+            url=url, defaults={"repository_id": repository_id, "last_used": utcnow()}
+        )
+        return node
+
+
+class Journey(models.Model):
+    """What exports and imports have in common."""
+
+    export_id = models.CharField(max_length=64, blank=True, db_index=True)
+    environment = loose_reference("devops.Environment", "%(class)ss")
+    environment_name = models.CharField(max_length=255)
+    storage_node = models.ForeignKey(StorageNode, null=True, blank=True, on_delete=models.SET_NULL)
+    storage_url = models.CharField(max_length=1024)
+    state = models.CharField(max_length=16, choices=State.choices, default=State.RUNNING)
+    started = models.DateTimeField(default=utcnow)
+    finished = models.DateTimeField(null=True, blank=True)
+    error = models.TextField(blank=True)
+
+    class Meta:
+        abstract = True
+        ordering = ["-started", "-id"]
+
+    def __str__(self) -> str:
+        return f"{self.environment_name} {self.export_id} ({self.state})"
+
+    def finish(self, state: str, *, error: str = "") -> None:
+        """Record the outcome; a failed one with its reason."""
+        self.state = state
+        self.error = error
+        self.finished = utcnow()
+        self.save()
+
+
+class Export(Journey):
+    """One run of ``export-env``."""
+
+    snapshots = models.JSONField(default=list)
+    definitions_only = models.BooleanField(default=False)
+    bytes_read = models.BigIntegerField(default=0)
+    bytes_sent = models.BigIntegerField(default=0)
+    bytes_deduplicated = models.BigIntegerField(default=0)
+    freeze_seconds = models.FloatField(null=True, blank=True)
+
+
+class Import(Journey):
+    """One run of ``import-env``."""
+
+    bytes_received = models.BigIntegerField(default=0)
+    bytes_written = models.BigIntegerField(default=0)
+
+
+class EnvironmentSnapshot(models.Model):
+    """A named moment of a whole environment, taken by this project."""
+
+    environment = loose_reference("devops.Environment", "environment_snapshots")
+    name = models.CharField(max_length=255)
+    description = models.TextField(blank=True)
+    created = models.DateTimeField(default=utcnow)
+    freeze_seconds = models.FloatField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["created", "id"]
+        constraints = [
+            models.UniqueConstraint(fields=["environment", "name"], name="devops_snapshot_name")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class NodeSnapshot(models.Model):
+    """One node's part of an environment snapshot; its layers stand in libvirt's metadata."""
+
+    snapshot = models.ForeignKey(
+        EnvironmentSnapshot, on_delete=models.CASCADE, related_name="node_snapshots"
+    )
+    node = loose_reference("devops.Node", "node_snapshots")
+    node_name = models.CharField(max_length=255)
+    state = models.CharField(max_length=16)
+    memory_path = models.CharField(max_length=4096, blank=True)
+    freeze_seconds = models.FloatField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.node_name}@{self.snapshot.name}"
+
+
+def forget_snapshots_of_environment(*, instance: models.Model, **_: Any) -> None:
+    """The environment is gone, and its snapshots with it; exports keep their record."""
+    EnvironmentSnapshot.objects.filter(environment_id=instance.pk).delete()
+
+
+def forget_snapshots_of_node(*, instance: models.Model, **_: Any) -> None:
+    """A node was removed. Drivers have classes of their own for nodes: look at the table."""
+    if instance._meta.concrete_model is apps.get_model("devops", "Node"):
+        NodeSnapshot.objects.filter(node_id=instance.pk).delete()
