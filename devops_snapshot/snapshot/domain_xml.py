@@ -1,0 +1,104 @@
+"""Reading and adapting domain XML: which file stands behind which disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lxml import etree
+
+from ..errors import FormatError
+
+# libvirt's documents need no entities, no DTD and no network; neither does anything hostile get
+# them.
+_PARSER = etree.XMLParser(resolve_entities=False, no_network=True, remove_blank_text=True)
+
+
+@dataclass(frozen=True)
+class DomainDisk:
+    """One ``<disk>`` of a domain.
+
+    :param target: ``sda``, ``sdb`` ... whatever the bus
+    :param device: ``disk``, ``cdrom`` ...
+    :param format: driver type: ``qcow2``, ``raw``
+    :param path: its file; None for an empty drive
+    :param writable: the guest can change it, so that a snapshot needs an overlay
+    """
+
+    target: str
+    device: str
+    format: str
+    path: str | None
+    writable: bool
+
+
+def parse(xml: str | bytes) -> etree._Element:
+    """Parse a document of libvirt's.
+
+    :raises FormatError: not well-formed
+    """
+    try:
+        return etree.fromstring(xml, _PARSER)
+    except etree.XMLSyntaxError as error:
+        raise FormatError(f"not an XML document: {error}") from error
+
+
+def serialise(element: etree._Element) -> str:
+    """The element as libvirt takes it."""
+    return etree.tostring(element, encoding="unicode", pretty_print=True)
+
+
+def disks_of(domain: etree._Element) -> tuple[DomainDisk, ...]:
+    """All disks of a ``<domain>`` (or ``<inactiveDomain>``) element, in document order."""
+    return tuple(_disk(element) for element in domain.findall("./devices/disk"))
+
+
+def _disk(element: etree._Element) -> DomainDisk:
+    device = element.get("device", "disk")
+    source = element.find("source")
+    driver = element.find("driver")
+    target = element.find("target")
+    if target is None or not target.get("dev"):
+        raise FormatError("a <disk> without a target")
+    shared = element.find("shareable") is not None
+    return DomainDisk(
+        target=target.get("dev", ""),
+        device=device,
+        format="raw" if driver is None else driver.get("type", "raw"),
+        path=None if source is None else source.get("file"),
+        writable=device == "disk" and element.find("readonly") is None and not shared,
+    )
+
+
+def with_sources(
+    domain: etree._Element, sources: Mapping[str, tuple[str, str]], *, emulator: str | None = None
+) -> etree._Element:
+    """A copy whose disks stand on other files, run by another emulator if one is given.
+
+    ``<backingStore>`` is dropped from every disk: where it stays, QEMU believes it and silently
+    skips layers; without it, libvirt reads the chain from the images.
+
+    :param sources: disk target to (path, format)
+    """
+    copy = parse(etree.tostring(domain))
+    program = copy.find("./devices/emulator")
+    if emulator is not None and program is not None:
+        program.text = emulator
+    for element in copy.findall("./devices/disk"):
+        for stale in element.findall("backingStore") + element.findall("mirror"):
+            element.remove(stale)
+        target = element.find("target")
+        if target is None or target.get("dev") not in sources:
+            continue
+        path, image_format = sources[str(target.get("dev"))]
+        source = element.find("source")
+        if source is None:
+            source = etree.SubElement(element, "source")
+        for stale in list(source):
+            source.remove(stale)
+        source.attrib.pop("index", "")
+        source.set("file", path)
+        driver = element.find("driver")
+        if driver is not None:
+            driver.set("type", image_format)
+    return copy

@@ -1,0 +1,88 @@
+"""Overlays: the writable layer on top of layers that no guest may write any more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..contract import DiskDevice, Node, Volume
+from ..errors import NotFoundError
+from .domain_xml import DomainDisk
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """A fresh layer for one disk of a node.
+
+    :param target: ``sda`` ...
+    :param device: the row that attaches the disk
+    :param frozen: the volume that stays below
+    :param volume: the new, empty volume
+    """
+
+    target: str
+    device: DiskDevice
+    frozen: Volume
+    volume: Volume
+
+    @property
+    def path(self) -> str:
+        return self.volume.uuid
+
+
+def device_of(node: Node, disk: DomainDisk) -> DiskDevice:
+    """The row behind a disk of the node's domain.
+
+    :raises NotFoundError: database and libvirt disagree
+    """
+    for device in node.disk_devices:
+        if device.target_dev == disk.target and device.volume is not None:
+            return device
+    raise NotFoundError(
+        f"disk {disk.target} of node {node.name!r} ({disk.path}) has no volume in the database"
+    )
+
+
+def deepest(volume: Volume) -> Volume:
+    """The end of the volume's backing chain in the database."""
+    while volume.backing_store is not None:
+        volume = volume.backing_store
+    return volume
+
+
+def volume_at_path(node: Node, path: str) -> Volume:
+    """The node's volume row of that file.
+
+    :raises NotFoundError: the database knows no such volume
+    """
+    for volume in node.get_volumes():
+        if volume.uuid == path:
+            found: Volume = volume
+            return found
+    raise NotFoundError(f"the database knows no volume of node {node.name!r} at {path}")
+
+
+def make_overlay(*, node: Node, device: DiskDevice, frozen: Volume, suffix: str) -> Overlay:
+    """Create an empty overlay on ``frozen``, as a row and as a file in the pool.
+
+    Named ``<deepest volume>.<suffix>`` as fuel-devops does; where that is taken (two disks of a
+    node on one base image), a number follows. What is below may be raw, an overlay is always qcow2.
+    """
+    volume = frozen.create_child(name=_free_name(node, f"{deepest(frozen).name}.{suffix}"))
+    volume.format = "qcow2"
+    try:
+        volume.define()
+    except BaseException:
+        volume.remove()
+        raise
+    return Overlay(target=device.target_dev, device=device, frozen=frozen, volume=volume)
+
+
+def _free_name(node: Node, name: str) -> str:
+    taken = {volume.name for volume in node.get_volumes()}
+    if name not in taken:
+        return name
+    return next(
+        candidate
+        for candidate in (f"{name}-{number}" for number in range(len(taken) + 1))
+        if candidate not in taken
+    )

@@ -1,0 +1,58 @@
+"""Bringing a node back from a memory file on given disks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import libvirt
+from lxml import etree
+
+from ..hypervisor import asking
+from .domain_xml import parse, serialise, with_sources
+
+
+def restore_memory(
+    connection: Any,
+    memory_path: str,
+    sources: Mapping[str, tuple[str, str]],
+    *,
+    emulator: str | None,
+    paused: bool,
+) -> None:
+    """Let a guest go on from a memory file, with its disks on ``sources``.
+
+    Starts from the XML inside the file: it is the one whose guest ABI the memory fits. Its disks,
+    however, name the layers that were frozen then; left alone, the guest would write into them.
+
+    :param sources: disk target to (path, format)
+    :param emulator: path of QEMU on this host; the file names the one where it was saved
+    :raises HypervisorError: libvirt refused
+    """
+    with asking(f"reading the domain in {memory_path}"):
+        saved = connection.saveImageGetXMLDesc(
+            memory_path, libvirt.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE
+        )
+    adapted = serialise(with_sources(parse(saved), sources, emulator=emulator))
+    flags = libvirt.VIR_DOMAIN_SAVE_PAUSED if paused else libvirt.VIR_DOMAIN_SAVE_RUNNING
+    with asking(f"restoring the memory from {memory_path}"):
+        connection.restoreFlags(memory_path, adapted, flags)
+
+
+def define(
+    connection: Any, definition: etree._Element, sources: Mapping[str, tuple[str, str]]
+) -> Any:
+    """Define (again) a domain on ``sources``.
+
+    After a restore the persistent definition still names the disks of before.
+    """
+    adapted = with_sources(definition, sources)
+    with asking(f"defining domain {adapted.findtext('name')}"):
+        return connection.defineXML(serialise(adapted))
+
+
+def set_current(domain: Any, document: str) -> None:
+    """Redefine a snapshot of the domain as the one that "now" descends from."""
+    flags = libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REDEFINE | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_CURRENT
+    with asking(f"making a snapshot of {domain.name()} the current one"):
+        domain.snapshotCreateXML(document, flags)
