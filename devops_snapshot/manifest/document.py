@@ -1,0 +1,280 @@
+"""The types of the manifest, version 1.
+
+Rows of the ``devops`` app keep their columns and their ``params`` verbatim; a reference to another
+row is that row's id on the exporting host, valid within one manifest. Unknown fields are kept, so
+that a manifest written by a later release of the same version survives a load and a save. Times of
+rows are naive UTC as in fuel-devops's database; all others are aware.
+"""
+
+from __future__ import annotations
+
+import datetime
+import enum
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..errors import FormatError
+
+FORMAT: Final = "devops_snapshot.manifest"
+VERSION: Final = 1
+
+
+class Document(BaseModel):
+    """Immutable; fields that this release does not know are kept."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+class FileRole(str, enum.Enum):
+    """What a file is; decides with which others it is stored."""
+
+    BASE = "base"
+    OVERLAY = "overlay"
+    MEMORY = "memory"
+
+
+class File(Document):
+    """One file that belongs to the environment: an image or a memory state.
+
+    :param path: on the exporting host; rows, domains and snapshots name files by it
+    :param size: bytes of the file itself
+    :param virtual_size: bytes that a guest sees; None for memory
+    :param backing: path of the file below in the chain
+    :param layer: id in the repository; None where only definitions were exported
+    """
+
+    path: str
+    role: FileRole
+    format: str
+    size: int = Field(ge=0)
+    virtual_size: int | None = Field(default=None, ge=0)
+    backing: str | None = None
+    backing_format: str | None = None
+    layer: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The name within the storage pool."""
+        return PurePosixPath(self.path).name
+
+
+class Row(Document):
+    """A row of the ``devops`` app."""
+
+    id: int
+
+
+class Driver(Row):
+    name: str
+    created: datetime.datetime
+    params: dict[str, Any]
+
+
+class AddressPool(Row):
+    name: str
+    net: str
+    created: datetime.datetime
+    params: dict[str, Any]
+
+
+class NetworkPool(Row):
+    name: str
+    created: datetime.datetime
+    address_pool: int | None
+
+
+class DhcpHost(Document):
+    mac: str
+    ip: str
+    name: str | None = None
+
+
+class Network(Document):
+    """A libvirt network, taken apart: an import builds its own XML from these values only.
+
+    :param mac: of the bridge: guests that come back from memory have it in their ARP caches
+    """
+
+    name: str
+    uuid: str
+    bridge: str | None
+    mac: str | None
+    forward_mode: str | None
+    stp: bool
+    delay: int
+    ip: str | None
+    prefix: int | None
+    dhcp_start: str | None
+    dhcp_end: str | None
+    dhcp_hosts: tuple[DhcpHost, ...] = ()
+    active: bool
+    xml: str
+
+
+class L2NetworkDevice(Row):
+    name: str
+    created: datetime.datetime
+    address_pool: int | None
+    params: dict[str, Any]
+    network: Network | None
+
+
+class Volume(Row):
+    """:param backing_store: id of another volume, of this node or of its group"""
+
+    name: str
+    created: datetime.datetime
+    backing_store: int | None
+    params: dict[str, Any]
+
+
+class DiskDevice(Row):
+    volume: int | None
+    params: dict[str, Any]
+
+
+class Interface(Row):
+    label: str | None
+    mac_address: str
+    type: str
+    model: str
+    l2_network_device: int | None
+    params: dict[str, Any]
+    addresses: tuple[str, ...]
+
+
+class NetworkConfig(Row):
+    label: str
+    networks: Any
+    aggregation: str | None
+    parents: Any
+
+
+class Snapshot(Document):
+    """A node's part of a snapshot: libvirt's metadata, and what an import has to know of it.
+
+    :param memory: path of the memory file, as in :attr:`File.path`
+    :param internal: state lies inside the image files
+    """
+
+    name: str
+    parent: str | None
+    description: str
+    created: datetime.datetime
+    state: Literal["running", "paused", "shutoff"]
+    memory: str | None
+    internal: bool
+    xml: str
+
+
+class Node(Row):
+    """:param domain_xml: the persistent definition"""
+
+    name: str
+    role: str | None
+    created: datetime.datetime
+    params: dict[str, Any]
+    interfaces: tuple[Interface, ...]
+    network_configs: tuple[NetworkConfig, ...]
+    volumes: tuple[Volume, ...]
+    disks: tuple[DiskDevice, ...]
+    domain_xml: str
+    snapshots: tuple[Snapshot, ...]
+
+
+class Group(Row):
+    name: str
+    created: datetime.datetime
+    driver: Driver
+    l2_network_devices: tuple[L2NetworkDevice, ...]
+    network_pools: tuple[NetworkPool, ...]
+    volumes: tuple[Volume, ...]
+    nodes: tuple[Node, ...]
+
+
+class Environment(Row):
+    name: str
+    created: datetime.datetime
+    address_pools: tuple[AddressPool, ...]
+    groups: tuple[Group, ...]
+
+    @property
+    def nodes(self) -> Iterator[Node]:
+        for group in self.groups:
+            yield from group.nodes
+
+    @property
+    def networks(self) -> Iterator[L2NetworkDevice]:
+        for group in self.groups:
+            yield from group.l2_network_devices
+
+
+class Host(Document):
+    """Where it was exported.
+
+    :param cpu_xml: ``<cpu>`` of libvirt's capabilities: what memory states may rely on
+    :param libvirt_version: as libvirt gives it: 1000000 * major + 1000 * minor + release
+    :param qemu_version: likewise
+    """
+
+    name: str
+    architecture: str
+    cpu_xml: str
+    libvirt_version: int
+    qemu_version: int
+
+
+class Provenance(Document):
+    """Who exported it, when, with what, and why."""
+
+    tool: str
+    user: str
+    created: datetime.datetime
+    description: str = ""
+
+
+class Manifest(Document):
+    """A whole exported environment.
+
+    :param snapshots: the chosen snapshots, oldest first, without their ancestors
+    :param current: the one the environment comes back to life at; None for definitions only
+    :param freeze_seconds: how long the guests stood still for it; None when they did not
+    """
+
+    format: Literal["devops_snapshot.manifest"] = FORMAT
+    version: Literal[1] = VERSION
+    environment: Environment
+    files: tuple[File, ...]
+    snapshots: tuple[str, ...]
+    current: str | None
+    definitions_only: bool
+    freeze_seconds: float | None
+    host: Host
+    provenance: Provenance
+
+    def to_json(self) -> bytes:
+        return self.model_dump_json(indent=1).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Manifest:
+        """Read a manifest.
+
+        :raises FormatError: not one, or of a version this release does not know; says where
+        """
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(step) for step in first["loc"]) or "document"
+            raise FormatError(
+                f"the manifest cannot be read: {where}: {first['msg']}",
+                hint="It was written by another version of devops_snapshot, or is damaged",
+            ) from error
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files together."""
+        return sum(file.size for file in self.files)

@@ -1,0 +1,222 @@
+"""From rows of the ``devops`` app and libvirt's objects to documents."""
+
+from __future__ import annotations
+
+import datetime
+import getpass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import libvirt
+from lxml import etree
+
+from .. import __version__
+from ..hypervisor import asking
+from ..snapshot.domain_xml import parse, serialise
+from ..snapshot.metadata import SnapshotMetadata
+from . import document
+
+
+@dataclass(frozen=True)
+class NodeParts:
+    """What of a node goes into a manifest.
+
+    :param definition: the ``<domain>`` to define again
+    :param snapshots: parents before children
+    :param disks: id of a disk's row to the volume it stands on in the export; others are left out
+    """
+
+    definition: etree._Element
+    snapshots: Sequence[SnapshotMetadata]
+    disks: Mapping[int, int]
+
+
+def read_environment(
+    environment: Any, *, parts: Mapping[int, NodeParts], volumes: set[int]
+) -> document.Environment:
+    """The environment's rows and networks.
+
+    :param parts: by id of the node
+    :param volumes: ids of the volumes that are exported
+    """
+    return document.Environment(
+        id=environment.id,
+        name=environment.name,
+        created=environment.created,
+        address_pools=tuple(
+            document.AddressPool(
+                id=pool.id, name=pool.name, net=pool.net, created=pool.created, params=pool.params
+            )
+            for pool in environment.get_address_pools()
+        ),
+        groups=tuple(_group(group, parts, volumes) for group in environment.get_groups()),
+    )
+
+
+def _group(group: Any, parts: Mapping[int, NodeParts], volumes: set[int]) -> document.Group:
+    driver = group.driver
+    return document.Group(
+        id=group.id,
+        name=group.name,
+        created=group.created,
+        driver=document.Driver(
+            id=driver.id, name=driver.name, created=driver.created, params=driver.params
+        ),
+        l2_network_devices=tuple(_l2_device(l2) for l2 in group.get_l2_network_devices()),
+        network_pools=tuple(
+            document.NetworkPool(
+                id=pool.id, name=pool.name, created=pool.created, address_pool=pool.address_pool_id
+            )
+            for pool in group.get_network_pools()
+        ),
+        volumes=_volumes(group.get_volumes(), volumes),
+        nodes=tuple(_node(node, parts[node.id], volumes) for node in group.get_nodes()),
+    )
+
+
+def _volumes(rows: Any, wanted: set[int]) -> tuple[document.Volume, ...]:
+    return tuple(
+        document.Volume(
+            id=row.id,
+            name=row.name,
+            created=row.created,
+            backing_store=row.backing_store_id,
+            params=row.params,
+        )
+        for row in rows.order_by("id")
+        if row.id in wanted
+    )
+
+
+def _node(node: Any, parts: NodeParts, volumes: set[int]) -> document.Node:
+    return document.Node(
+        id=node.id,
+        name=node.name,
+        role=node.role,
+        created=node.created,
+        params=node.params,
+        interfaces=tuple(_interface(row) for row in node.interface_set.order_by("id")),
+        network_configs=tuple(
+            document.NetworkConfig(
+                id=row.id,
+                label=row.label,
+                networks=row.networks,
+                aggregation=row.aggregation,
+                parents=row.parents,
+            )
+            for row in node.networkconfig_set.order_by("id")
+        ),
+        volumes=_volumes(node.get_volumes(), volumes),
+        disks=tuple(
+            document.DiskDevice(id=row.id, volume=parts.disks[row.id], params=row.params)
+            for row in node.diskdevice_set.order_by("id")
+            if row.id in parts.disks
+        ),
+        domain_xml=serialise(parts.definition),
+        snapshots=tuple(_snapshot(snapshot) for snapshot in parts.snapshots),
+    )
+
+
+def _interface(row: Any) -> document.Interface:
+    return document.Interface(
+        id=row.id,
+        label=row.label,
+        mac_address=row.mac_address,
+        type=row.type,
+        model=row.model,
+        l2_network_device=row.l2_network_device_id,
+        params=row.params,
+        addresses=tuple(str(a.ip_address) for a in row.address_set.order_by("id")),
+    )
+
+
+def _snapshot(snapshot: SnapshotMetadata) -> document.Snapshot:
+    return document.Snapshot(
+        name=snapshot.name,
+        parent=snapshot.parent,
+        description=snapshot.description,
+        created=snapshot.created,
+        state=snapshot.state.value,
+        memory=snapshot.memory_path,
+        internal=snapshot.internal,
+        xml=snapshot.xml,
+    )
+
+
+def _l2_device(row: Any) -> document.L2NetworkDevice:
+    return document.L2NetworkDevice(
+        id=row.id,
+        name=row.name,
+        created=row.created,
+        address_pool=row.address_pool_id,
+        params=row.params,
+        network=_network(row),
+    )
+
+
+def _network(row: Any) -> document.Network | None:
+    """The libvirt network; None where the row was never defined or the network is gone."""
+    uuid = row.params.get("uuid")
+    if not uuid:
+        return None
+    try:
+        network = row.driver.conn.networkLookupByUUIDString(uuid)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_NETWORK:
+            raise
+        return None
+    with asking(f"reading network {network.name()}"):
+        xml = network.XMLDesc(libvirt.VIR_NETWORK_XML_INACTIVE)
+        active = bool(network.isActive())
+    return parse_network(xml, active=active)
+
+
+def parse_network(xml: str, *, active: bool) -> document.Network:
+    """Take a libvirt network apart."""
+    root = parse(xml)
+    forward, bridge, mac, ip = (root.find(tag) for tag in ("forward", "bridge", "mac", "ip"))
+    dhcp_range = root.find("ip/dhcp/range")
+    return document.Network(
+        name=root.findtext("name") or "",
+        uuid=root.findtext("uuid") or "",
+        bridge=None if bridge is None else bridge.get("name"),
+        mac=None if mac is None else mac.get("address"),
+        forward_mode=None if forward is None else forward.get("mode", "nat"),
+        stp=bridge is None or bridge.get("stp", "on") == "on",
+        delay=0 if bridge is None else int(bridge.get("delay", "0")),
+        ip=None if ip is None else ip.get("address"),
+        prefix=None if ip is None else int(ip.get("prefix", "24")),
+        dhcp_start=None if dhcp_range is None else dhcp_range.get("start"),
+        dhcp_end=None if dhcp_range is None else dhcp_range.get("end"),
+        dhcp_hosts=tuple(
+            document.DhcpHost(mac=h.get("mac", ""), ip=h.get("ip", ""), name=h.get("name"))
+            for h in root.findall("ip/dhcp/host")
+        ),
+        active=active,
+        xml=xml,
+    )
+
+
+def read_host(connection: Any) -> document.Host:
+    """The libvirt host behind a connection."""
+    with asking("reading the capabilities of the host"):
+        capabilities = parse(connection.getCapabilities())
+        cpu = capabilities.find("host/cpu")
+        return document.Host(
+            name=connection.getHostname(),
+            architecture=capabilities.findtext("host/cpu/arch") or "",
+            cpu_xml="" if cpu is None else serialise(cpu),
+            libvirt_version=connection.getLibVersion(),
+            qemu_version=connection.getVersion(),
+        )
+
+
+def provenance(*, description: str) -> document.Provenance:
+    """This process, now."""
+    return document.Provenance(
+        tool=f"devops_snapshot {__version__}",
+        user=getpass.getuser(),
+        created=datetime.datetime.now(datetime.timezone.utc),
+        description=description,
+    )
