@@ -1,0 +1,134 @@
+"""One export from beginning to end, with its record in the database."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from typing import Any
+
+from .. import snapshot as snapshots
+from ..hypervisor import connection_of
+from ..journey import recorded
+from ..manifest import Manifest
+from ..manifest.reading import provenance, read_environment, read_host
+from ..models import Export, StorageNode
+from ..progress import Progress, Quiet
+from ..remote import connect
+from ..snapshot.freeze import frozen
+from ..store import ExportSession, Repository
+from .selection import Selection, select_definitions, select_snapshots
+from .ship import ship
+
+
+def export(
+    environment: Any,
+    *,
+    storage: str,
+    names: Sequence[str] = (),
+    all_snapshots: bool = False,
+    with_current: bool = False,
+    definitions_only: bool = False,
+    description: str = "",
+    progress: Progress | None = None,
+) -> Export:
+    """Export an environment into the repository at ``storage``.
+
+    Without ``names`` and ``all_snapshots`` a snapshot is taken now and exported; ``with_current``
+    takes one besides those named. Every snapshot comes with its ancestors.
+
+    :param environment: a row of ``devops.Environment``
+    :param storage: URL of the storage node; an empty place becomes a repository
+    :param names: snapshots to export
+    :param definitions_only: leave disks and memory out
+    :param description: free text, shown by ``list-exports``
+    :returns: the record: ``export_id``, bytes and times are filled in
+    :raises DevopsError: recorded as failed; nothing was published
+    """
+    record = Export.objects.create(
+        environment_id=environment.id,
+        environment_name=environment.name,
+        storage_url=storage,
+        definitions_only=definitions_only,
+    )
+    with recorded(record), connect(storage) as remote:
+        _check_drivers(environment)
+        repository = Repository.open(remote, create=True)
+        record.storage_node = StorageNode.used(storage, repository.id)
+        freeze = None
+        wanted = list(names)
+        if not definitions_only and (with_current or not (names or all_snapshots)):
+            taken = snapshots.create(environment, _name_for_now(), description=description)
+            freeze = taken.longest_freeze
+            wanted.append(taken.name)
+        selection = (
+            select_definitions(environment)
+            if definitions_only
+            else select_snapshots(environment, wanted, every=all_snapshots)
+        )
+        record.snapshots = list(selection.names)
+        with repository.writing() as session:
+            record.export_id = session.export_id
+            record.save()
+            _send(environment, selection, session, record, description, freeze, progress or Quiet())
+    return record
+
+
+def _check_drivers(environment: Any) -> None:
+    """Refuse nodes that have no disks or memory we could reach before anything is done."""
+    for node in environment.get_nodes():
+        connection_of(node)
+
+
+def _name_for_now() -> str:
+    return f"export-{datetime.datetime.now(datetime.timezone.utc):%Y%m%dT%H%M%SZ}"
+
+
+def _send(
+    environment: Any,
+    selection: Selection,
+    session: ExportSession,
+    record: Export,
+    description: str,
+    freeze_seconds: float | None,
+    progress: Progress,
+) -> None:
+    # Suspending makes QEMU flush its caches; a file that a guest writes to would be read stale.
+    with frozen(selection.written_to) as freeze:
+        files = selection.files
+        if not record.definitions_only:
+            files = ship(files, session, progress)
+    if freeze.longest is not None:
+        freeze_seconds = max(freeze.longest, freeze_seconds or 0.0)
+    manifest = Manifest(
+        environment=read_environment(
+            environment,
+            parts={node.node.id: node.parts for node in selection.nodes},
+            volumes=set(selection.volumes),
+        ),
+        files=files,
+        snapshots=selection.names,
+        current=selection.current,
+        definitions_only=record.definitions_only,
+        freeze_seconds=freeze_seconds,
+        host=read_host(connection_of(selection.nodes[0].node)),
+        provenance=provenance(description=description),
+    )
+    session.publish(manifest.to_json(), summarise(manifest))
+    record.freeze_seconds = freeze_seconds
+    record.bytes_read = session.stats.bytes_read
+    record.bytes_sent = session.stats.bytes_sent
+    record.bytes_deduplicated = session.stats.bytes_deduplicated
+
+
+def summarise(manifest: Manifest) -> dict[str, Any]:
+    """What a listing shows of an export."""
+    return {
+        "environment": manifest.environment.name,
+        "snapshots": list(manifest.snapshots),
+        "description": manifest.provenance.description,
+        "host": manifest.host.name,
+        "created": manifest.provenance.created.isoformat(),
+        "nodes": [node.name for node in manifest.environment.nodes],
+        "size": manifest.size,
+        "definitions_only": manifest.definitions_only,
+    }

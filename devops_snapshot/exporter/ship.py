@@ -1,0 +1,28 @@
+"""Sending the files of a selection into a repository."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..manifest.document import File, FileRole
+from ..progress import Progress
+from ..store import ExportSession, FileSource, LayerKind
+
+_KINDS = {
+    FileRole.BASE: LayerKind.BASE,
+    FileRole.OVERLAY: LayerKind.OVERLAY,
+    FileRole.MEMORY: LayerKind.MEMORY,
+}
+
+
+def ship(files: Sequence[File], session: ExportSession, progress: Progress) -> tuple[File, ...]:
+    """Add every file to the repository; returns the files with the ids of their layers."""
+    progress.begin("Exporting", sum(file.size for file in files))
+    return tuple(_ship_one(file, session, progress) for file in files)
+
+
+def _ship_one(file: File, session: ExportSession, progress: Progress) -> File:
+    with FileSource.open(Path(file.path)) as source:
+        layer = session.add_layer(source, kind=_KINDS[file.role], progress=progress.advance)
+        return file.model_copy(update={"layer": str(layer), "size": source.size})
