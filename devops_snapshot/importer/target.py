@@ -1,0 +1,59 @@
+"""The host that an environment comes to."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import libvirt
+
+from ..errors import HypervisorError
+from ..hypervisor import asking
+from ..snapshot.domain_xml import parse
+from ..snapshot.pool import pool_directory
+
+
+@dataclass(frozen=True)
+class Target:
+    """A libvirt connection and a storage pool, as every driver row of the import will name them."""
+
+    connection_string: str
+    storage_pool_name: str
+
+    @classmethod
+    def of_this_host(cls, *, connection: str | None = None, pool: str | None = None) -> Target:
+        """Given ones, else those of fuel-devops's environment variables, else its defaults."""
+        return cls(
+            connection or os.environ.get("CONNECTION_STRING") or "qemu:///system",
+            pool or os.environ.get("STORAGE_POOL_NAME") or "default",
+        )
+
+    @cached_property
+    def conn(self) -> Any:
+        with asking(f"connecting to {self.connection_string}"):
+            return libvirt.open(self.connection_string)
+
+    @cached_property
+    def directory(self) -> Path:
+        """Where the pool's files are."""
+        return pool_directory(self)
+
+    def emulator(self, architecture: str, domain_type: str) -> str:
+        """The QEMU that runs such guests here.
+
+        :raises HypervisorError: the host has none
+        """
+        with asking("reading the capabilities of the host"):
+            capabilities = parse(self.conn.getCapabilities())
+        for arch in capabilities.findall(f"guest[os_type='hvm']/arch[@name='{architecture}']"):
+            domain = arch.find(f"domain[@type='{domain_type}']")
+            if domain is not None:
+                emulator = domain.findtext("emulator") or arch.findtext("emulator")
+                if emulator:
+                    return str(emulator)
+        raise HypervisorError(
+            f"{self.connection_string} cannot run guests of type {domain_type} on {architecture}"
+        )
