@@ -1,0 +1,77 @@
+"""Arguments that several commands share, and what they stand for."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.core.management.base import CommandParser
+from rich.progress import Progress as Bars
+from rich.progress import TaskID
+
+from ..console import progress_bars
+
+
+def environment_named(name: str) -> Any:
+    """The environment's row.
+
+    :raises NotFoundError: naming the database that was asked
+    """
+    return apps.get_model("devops", "Environment").get(name=name)
+
+
+def add_snapshot_argument(parser: CommandParser) -> None:
+    """The snapshot's name (``options["snapshot_name"]``)."""
+    parser.add_argument("snapshot_name", metavar="SNAPSHOT_NAME", help="snapshot name")
+
+
+def add_storage_argument(parser: CommandParser) -> None:
+    """The storage node's URL (``options["storage"]``)."""
+    parser.add_argument(
+        "--storage",
+        metavar="URL",
+        help="storage node: file:///directory or sftp://user@host/directory; "
+        "default: $DEVOPS_STORAGE, else a directory under ~/.devops",
+    )
+
+
+def storage_url(options: dict[str, Any], tell: Callable[[str], object]) -> str:
+    """The storage node to use; ``tell`` is told when it is only this machine's own directory."""
+    url = options["storage"] or settings.DEVOPS_STORAGE
+    if url:
+        return str(url)
+    directory = Path("~/.devops/storage").expanduser()
+    tell(f"No --storage and no DEVOPS_STORAGE: using file://{directory}")
+    return f"file://{directory}"
+
+
+def local_time(moment: datetime.datetime) -> str:
+    """An aware moment in the local zone, to the second, as fuel-devops shows it."""
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+class BarProgress:
+    """Shows the stages of an export or import as bars."""
+
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+        self._task: TaskID | None = None
+
+    def begin(self, what: str, total: int) -> None:
+        self._task = self._bars.add_task(what, total=total)
+
+    def advance(self, count: int) -> None:
+        if self._task is not None:
+            self._bars.advance(self._task, count)
+
+
+@contextmanager
+def showing_progress() -> Iterator[BarProgress]:
+    """A listener for exports and imports; silent where standard error is no terminal."""
+    with progress_bars() as bars:
+        yield BarProgress(bars)

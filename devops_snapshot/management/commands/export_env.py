@@ -1,0 +1,95 @@
+"""``dos.py export-env``"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from ...console import DevopsCommand, add_environment_argument, human_size
+from ...exporter import export
+from ...models import Export
+from ..arguments import add_storage_argument, environment_named, showing_progress, storage_url
+
+
+class Command(DevopsCommand):
+    help = (
+        "Export an environment to a storage node: the chosen snapshots with their ancestors, or, "
+        "without a choice, one that is taken now. Only data that is not there yet is sent. "
+        "Prints the id of the export."
+    )
+    group = "Exports"
+    examples = [
+        "dos.py export-env my_env --storage sftp://devops@storage/srv/devops",
+        "dos.py export-env my_env --snapshot deployed,error_ha --with-current",
+        "dos.py export-env my_env --all-snapshots --description 'nightly 1234'",
+        "dos.py export-env my_env --definitions-only",
+    ]
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        add_environment_argument(parser)
+        add_storage_argument(parser)
+        which = parser.add_mutually_exclusive_group()
+        which.add_argument(
+            "--snapshot", metavar="NAME[,NAME...]", default="", help="export these snapshots"
+        )
+        which.add_argument("--all-snapshots", action="store_true", help="export every snapshot")
+        which.add_argument(
+            "--definitions-only", action="store_true", help="leave out disks and memory"
+        )
+        parser.add_argument(
+            "--with-current",
+            action="store_true",
+            help="also what was written after the last snapshot, in one that is taken now",
+        )
+        parser.add_argument("--description", default="", help="free text, shown by list-exports")
+        parser.add_argument("--json", action="store_true", help="print the record for programs")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        environment = environment_named(options["name"])
+        url = storage_url(options, self.stderr.write)
+        with showing_progress() as progress:
+            record = export(
+                environment,
+                storage=url,
+                names=[name for name in options["snapshot"].split(",") if name],
+                all_snapshots=options["all_snapshots"],
+                with_current=options["with_current"],
+                definitions_only=options["definitions_only"],
+                description=options["description"],
+                progress=progress,
+            )
+        if options["json"]:
+            self.json(_document(record))
+            return
+        self.stdout.write(record.export_id)
+        self.stderr.write(_report(record))
+
+
+def _report(record: Export) -> str:
+    still = "did not stand still"
+    if record.freeze_seconds is not None:
+        still = f"stood still for {record.freeze_seconds:.2f} s"
+    assert record.finished is not None, "a finished export"
+    return (
+        f"Exported {record.environment_name} "
+        f"({', '.join(record.snapshots) or 'definitions only'}) to {record.storage_url} "
+        f"in {(record.finished - record.started).total_seconds():.1f} s: "
+        f"read {human_size(record.bytes_read)}, sent {human_size(record.bytes_sent)}, "
+        f"deduplicated {human_size(record.bytes_deduplicated)}; guests {still}"
+    )
+
+
+def _document(record: Export) -> dict[str, Any]:
+    assert record.finished is not None, "a finished export"
+    return {
+        "id": record.export_id,
+        "environment": record.environment_name,
+        "snapshots": record.snapshots,
+        "storage": record.storage_url,
+        "bytes_read": record.bytes_read,
+        "bytes_sent": record.bytes_sent,
+        "bytes_deduplicated": record.bytes_deduplicated,
+        "freeze_seconds": record.freeze_seconds,
+        "seconds": (record.finished - record.started).total_seconds(),
+    }

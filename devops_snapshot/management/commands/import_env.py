@@ -1,0 +1,59 @@
+"""``dos.py import-env``"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from ...console import DevopsCommand, human_size
+from ...importer import Target, import_environment
+from ..arguments import add_storage_argument, showing_progress, storage_url
+
+
+class Command(DevopsCommand):
+    help = (
+        "Bring an export back to life on this host: networks, disks, snapshots, memory and "
+        "records. Its guests run on from the moment they were frozen at."
+    )
+    group = "Exports"
+    examples = [
+        "dos.py import-env latest --storage sftp://devops@storage/srv/devops",
+        "dos.py import-env latest:my_env",
+        "dos.py import-env 20261122T141503Z-5f2a9c01 --paused",
+    ]
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "export",
+            metavar="EXPORT",
+            help="id of an export, the beginning of one, 'latest' or 'latest:ENV_NAME'",
+        )
+        add_storage_argument(parser)
+        parser.add_argument(
+            "--connection", metavar="URI", help="libvirt here; default: $CONNECTION_STRING"
+        )
+        parser.add_argument(
+            "--pool", metavar="NAME", help="storage pool; default: $STORAGE_POOL_NAME, else default"
+        )
+        parser.add_argument("--paused", action="store_true", help="leave the guests paused")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        url = storage_url(options, self.stderr.write)
+        target = Target.of_this_host(connection=options["connection"], pool=options["pool"])
+        with showing_progress() as progress:
+            record = import_environment(
+                options["export"],
+                storage=url,
+                target=target,
+                paused=options["paused"],
+                progress=progress,
+            )
+        assert record.finished is not None, "a finished import"
+        self.stdout.write(record.environment_name)
+        self.stderr.write(
+            f"Imported {record.environment_name} from {record.export_id} "
+            f"in {(record.finished - record.started).total_seconds():.1f} s: "
+            f"received {human_size(record.bytes_received)}, "
+            f"wrote {human_size(record.bytes_written)}"
+        )

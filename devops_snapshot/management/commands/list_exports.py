@@ -1,0 +1,54 @@
+"""``dos.py list-exports``"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from ...console import DevopsCommand, human_size
+from ...remote import connect
+from ...store import Repository
+from ..arguments import add_storage_argument, storage_url
+
+
+class Command(DevopsCommand):
+    help = "Show the exports on a storage node, oldest first; times are UTC"
+    group = "Exports"
+    examples = [
+        "dos.py list-exports --storage sftp://devops@storage/srv/devops",
+        "dos.py list-exports --env my_env --json",
+    ]
+    needs_database = False
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        add_storage_argument(parser)
+        parser.add_argument("--env", metavar="ENV_NAME", help="only exports of this environment")
+        parser.add_argument("--json", action="store_true", help="for programs")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        with connect(storage_url(options, self.stderr.write)) as remote:
+            entries = Repository.open(remote).exports()
+        if options["env"]:
+            entries = [entry for entry in entries if entry.summary["environment"] == options["env"]]
+        if options["json"]:
+            self.json(
+                [{"id": e.id, "published": e.published.isoformat(), **e.summary} for e in entries]
+            )
+            return
+        self.table(
+            ("ID", "ENVIRONMENT", "SNAPSHOTS", "DESCRIPTION", "HOST", "TIME", "NODES", "SIZE"),
+            [
+                (
+                    entry.id,
+                    entry.summary["environment"],
+                    ", ".join(entry.summary["snapshots"]) or "(definitions)",
+                    entry.summary["description"],
+                    entry.summary["host"],
+                    f"{entry.published:%Y-%m-%d %H:%M:%S}",
+                    len(entry.summary["nodes"]),
+                    human_size(entry.summary["size"]),
+                )
+                for entry in entries
+            ],
+        )

@@ -1,0 +1,104 @@
+"""``dos.py show-export``"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from ...console import DevopsCommand, human_size
+from ...importer.choose import choose_export
+from ...manifest import Manifest
+from ...remote import connect
+from ...store import Repository
+from ..arguments import add_storage_argument, storage_url
+
+
+class Command(DevopsCommand):
+    help = "Show what an export holds: snapshots, nodes, networks and files"
+    group = "Exports"
+    examples = ["dos.py show-export latest:my_env", "dos.py show-export latest --json"]
+    needs_database = False
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("export", metavar="EXPORT", help="as for import-env")
+        add_storage_argument(parser)
+        parser.add_argument("--json", action="store_true", help="the whole manifest")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        with connect(storage_url(options, self.stderr.write)) as remote:
+            repository = Repository.open(remote)
+            entry = choose_export(repository, options["export"])
+            document = repository.manifest(entry.id)
+        manifest = Manifest.from_json(document)
+        if options["json"]:
+            self.json({"id": entry.id, "manifest": json.loads(document)})
+            return
+        for key, value in _facts(entry.id, manifest):
+            self.stdout.write(f"{key + ':':<13}{value}")
+        self._show_nodes(manifest)
+        self._show_networks(manifest)
+        self._show_files(manifest)
+
+    def _show_nodes(self, manifest: Manifest) -> None:
+        self.stdout.write("")
+        self.table(
+            ("NODE", "ROLE", "SNAPSHOTS", "MAC ADDRESSES"),
+            [
+                (
+                    node.name,
+                    node.role or "",
+                    ", ".join(snapshot.name for snapshot in node.snapshots),
+                    ", ".join(interface.mac_address for interface in node.interfaces),
+                )
+                for node in manifest.environment.nodes
+            ],
+        )
+
+    def _show_networks(self, manifest: Manifest) -> None:
+        self.stdout.write("")
+        self.table(
+            ("NETWORK", "FORWARD", "ADDRESS"),
+            [
+                (l2.network.name, l2.network.forward_mode or "isolated", _address(l2.network))
+                for l2 in manifest.environment.networks
+                if l2.network is not None
+            ],
+        )
+
+    def _show_files(self, manifest: Manifest) -> None:
+        self.stdout.write("")
+        self.table(
+            ("FILE", "ROLE", "FORMAT", "SIZE", "STANDS ON"),
+            [
+                (
+                    file.name,
+                    file.role.value,
+                    file.format,
+                    human_size(file.size),
+                    (file.backing or "").rpartition("/")[2],
+                )
+                for file in manifest.files
+            ],
+        )
+
+
+def _facts(export_id: str, manifest: Manifest) -> list[tuple[str, str]]:
+    freeze = manifest.freeze_seconds
+    return [
+        ("Export", export_id),
+        ("Environment", manifest.environment.name),
+        ("Snapshots", ", ".join(manifest.snapshots) or "none, definitions only"),
+        ("Comes back at", manifest.current or "-"),
+        ("Description", manifest.provenance.description),
+        ("Host", manifest.host.name),
+        ("Exported", f"{manifest.provenance.created:%Y-%m-%d %H:%M:%S} UTC"),
+        ("By", f"{manifest.provenance.user}, {manifest.provenance.tool}"),
+        ("Stood still", "-" if freeze is None else f"{freeze:.2f} s"),
+        ("Size", human_size(manifest.size)),
+    ]
+
+
+def _address(network: Any) -> str:
+    return f"{network.ip}/{network.prefix}" if network.ip else ""
