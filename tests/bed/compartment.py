@@ -1,8 +1,8 @@
 """A compartment: processes that live in namespaces of their own and die together.
 
-With namespaces it has its own mount, network and PID namespace, so that daemons find private
-directories at their usual paths, and nothing survives it. Without them (no rights) it is only a
-keeper: the daemons still die with the owner, but share the machine's network and paths.
+With namespaces it has its own mount, network and PID namespace and host name, so that daemons find
+private directories at their usual paths, and nothing survives it. Without them (no rights) it is
+only a keeper: the daemons still die with the owner, but share the machine's network and paths.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from types import TracebackType
 from .keeper import descendants
 
 KEEPER = Path(__file__).with_name("keeper.py")
-UNSHARE = ("unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc")
+UNSHARE = ("unshare", "--mount", "--net", "--uts", "--pid", "--fork", "--mount-proc")
 
 
 @cache
@@ -106,7 +106,8 @@ class Compartment:
         last_will = ["setpriv", "--pdeathsig", "KILL", "--"]
         command = ["env", f"--chdir={cwd}", *user, *last_will, *argv]
         if self.namespaces:
-            command = ["nsenter", f"--target={self.pid}", "--mount", "--net", "--pid", *command]
+            namespaces = ["--mount", "--net", "--uts", "--pid"]
+            command = ["nsenter", f"--target={self.pid}", *namespaces, *command]
         process = Process(command, env=env, stdin=stdin, stdout=stdout, stderr=stderr, text=True)
         process.entered = self.namespaces
         return process
@@ -163,7 +164,11 @@ def _configure(compartment: Compartment, command: str) -> None:
 
 
 def _mount_script(directory: Path, *, bed: Path, mounts: Mapping[str, Path]) -> str:
-    lines = ["mount -t sysfs sysfs /sys", "ip link set lo up"]
+    lines = [
+        f"echo {directory.name} > /proc/sys/kernel/hostname",
+        "mount -t sysfs sysfs /sys",
+        "ip link set lo up",
+    ]
     lines += [f"mount --bind {source} {target}" for target, source in mounts.items()]
     lines += [
         # All of the bed but this compartment's own directory is covered by an empty one.
