@@ -35,7 +35,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # session's zone, whatever that is. With both settings so, Django sets no zone of its own and the
 # same values come back.
 USE_TZ = False
-TIME_ZONE = None
+TIME_ZONE: str | None = None
 
 SSH_CREDENTIALS = {
     "admin_network": os.environ.get("ENV_ADMIN_NETWORK", "admin"),

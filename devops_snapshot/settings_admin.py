@@ -15,12 +15,14 @@ from __future__ import annotations
 
 import secrets
 
+from django.db.backends.signals import connection_created
+
+from devops_snapshot.devops.database import reset_time_zone
 from devops_snapshot.settings import *  # noqa: F403  # this is how Django's settings build on others
 from devops_snapshot.settings import DATABASES, DEVOPS_HOME, INSTALLED_APPS
 
-DEBUG = (
-    True  # for a private look at the records, and runserver serves the admin's own files only so
-)
+# The records are looked at in private, and runserver serves the admin's own files only so.
+DEBUG = True
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 SECRET_KEY = secrets.token_urlsafe(48)  # whoever is logged in logs in again after a restart
 INSTALLED_APPS = [
@@ -39,6 +41,12 @@ DATABASES = {
 DATABASE_ROUTERS = ["devops_snapshot.devops.database.AdminRouter"]
 ROOT_URLCONF = "devops_snapshot.urls"
 STATIC_URL = "static/"
+
+# Templates need a zone to show times, naive UTC ones as well; but what it says must not reach
+# PostgreSQL, which has to read fuel-devops's times in its own zone (see settings).
+TIME_ZONE = "UTC"
+connection_created.connect(reset_time_zone, dispatch_uid="devops_snapshot.time_zone")
+
 LOGIN_URL = "/login/"
 TEMPLATES = [
     {

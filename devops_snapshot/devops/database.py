@@ -10,6 +10,7 @@ from typing import Any
 
 from django.core.management import call_command
 from django.db import DEFAULT_DB_ALIAS, OperationalError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Model
 
@@ -141,6 +142,13 @@ def _only_one(database: Path) -> Iterator[None]:
 
 def _capitalized(text: str) -> str:
     return text[0].upper() + text[1:]
+
+
+def reset_time_zone(connection: BaseDatabaseWrapper, **_: Any) -> None:
+    """Give a new PostgreSQL session the server's time zone back, whatever Django has set."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("RESET TIME ZONE")
 
 
 class AdminRouter:

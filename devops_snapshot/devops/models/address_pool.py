@@ -41,7 +41,7 @@ class AddressPool(ParamedModel, BaseModel):
     def address_pool_create(
         cls, name: str, environment: Any, pool: Iterable[IPNetwork], **params: Any
     ) -> AddressPool:
-        """A pool on the first of the subnets ``pool`` that the database has not given away.
+        """A pool on the first of the subnets ``pool`` that no other environment has.
 
         Integers in ``ip_reserved`` and ``ip_ranges`` are indexes into the subnet. Raises
         ConflictError if the name is taken or no subnet is left.
@@ -51,8 +51,6 @@ class AddressPool(ParamedModel, BaseModel):
                 f"Environment {environment.name!r} already has address pool {name!r}"
             )
         for net in pool:
-            if cls.objects.filter(net=str(net)).exists():
-                continue
             row = cls(environment=environment, name=name, net=str(net), **params)
             row.resolve_indexes()
             try:

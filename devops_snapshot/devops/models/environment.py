@@ -12,6 +12,7 @@ from netaddr import IPNetwork
 
 from devops_snapshot.errors import ConflictError, NotFoundError
 
+from ..subnets import free_subnets, host_routes, parse_pool
 from .address_pool import AddressPool
 from .base import BaseModel, get_one
 from .driver import RENAMED_DRIVERS, Driver
@@ -55,6 +56,29 @@ class Environment(BaseModel):
     def list_all(cls) -> QuerySet[Environment]:
         """All environments."""
         return cls.objects.order_by("id")
+
+    @classmethod
+    def create_environment(cls, full_config: Mapping[str, Any]) -> Environment:
+        """The rows of the environment that a template describes: all of them or none.
+
+        Nothing is made outside of the database. Raises TemplateError or ConflictError.
+        """
+        from ..template import check_settings  # which needs the models
+
+        config = check_settings(full_config)
+        with transaction.atomic():
+            environment = cls.create(config["env_name"])
+            environment.add_groups(config["groups"])
+            environment.add_address_pools(config.get("address_pools") or {})
+            for settings in config["groups"]:
+                group = environment.get_group(name=settings["name"])
+                group.add_l2_network_devices(settings.get("l2_network_devices") or {})
+                group.add_network_pools(settings.get("network_pools") or {})
+            for settings in config["groups"]:
+                group = environment.get_group(name=settings["name"])
+                group.add_volumes(settings.get("group_volumes") or ())
+                group.add_nodes(settings.get("nodes") or ())
+        return environment
 
     @property
     def _place(self) -> str:
@@ -135,6 +159,27 @@ class Environment(BaseModel):
         """Add an empty group; raises UnsupportedError for an unknown driver."""
         driver = Driver.driver_create(driver_name, **driver_params)
         return Group.group_create(name=group_name, environment=self, driver=driver)
+
+    def add_address_pools(self, address_pools: Mapping[str, Mapping[str, Any]]) -> None:
+        """Add the address pools of a template."""
+        in_use = self.get_allocated_networks()
+        for name, pool in address_pools.items():
+            self._add_address_pool(name, pool["net"], in_use, pool.get("params") or {})
+
+    def add_address_pool(self, name: str, net: str, **params: Any) -> AddressPool:
+        """Add an address pool on a subnet that nobody uses.
+
+        ``net`` is ``NETWORK[,NETWORK...]:PREFIX``, or one network as it is. Raises ConflictError if
+        the database, libvirt or (for those with a prefix) the routes of this host leave none.
+        """
+        return self._add_address_pool(name, net, self.get_allocated_networks(), params)
+
+    def _add_address_pool(
+        self, name: str, net: str, in_use: list[IPNetwork], params: Mapping[str, Any]
+    ) -> AddressPool:
+        given_away = [IPNetwork(row.net) for row in AddressPool.objects.only("net")]
+        subnets = free_subnets(parse_pool(net), taken=[*in_use, *given_away], routes=host_routes())
+        return AddressPool.address_pool_create(name, self, subnets, **params)
 
     # What the drivers do for all parts
 

@@ -8,7 +8,7 @@ from typing import Any
 from django.db import models
 from django.db.models import QuerySet
 
-from devops_snapshot.errors import DevopsError
+from devops_snapshot.errors import ConflictError, DevopsError
 
 from .address_pool import Address
 from .base import get_one
@@ -124,6 +124,9 @@ class Interface(ParamedModel):
         if model not in INTERFACE_MODELS:
             known = ", ".join(INTERFACE_MODELS)
             raise DevopsError(f"Unknown interface model {model!r}", hint=f"It is one of: {known}")
+        owner = Interface.objects.filter(mac_address=mac_address).first()
+        if owner is not None:
+            raise ConflictError(f"MAC address {mac_address} belongs to another node, {owner.node}")
         interface = cls.objects.create(
             node=node,
             l2_network_device=l2_network_device,

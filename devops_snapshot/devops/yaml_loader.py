@@ -1,0 +1,131 @@
+"""YAML of templates: ``!os_env``, ``!include``, anchors, and the line that everything stands on."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+import yaml
+
+from devops_snapshot.errors import TemplateError
+
+
+class Section(dict[Any, Any]):
+    """A mapping that knows on which line it, and each of its keys, stands (``file:line``)."""
+
+    def __init__(self, line: str = "") -> None:
+        super().__init__()
+        self.line = line
+        self.lines: dict[Any, str] = {}
+
+
+def load_yaml(path: Path, environ: Mapping[str, str]) -> Any:
+    """The document; raises TemplateError with the file and line of what is wrong."""
+    return _load(path, environ, including=(), asked_by="")
+
+
+def _load(
+    path: Path, environ: Mapping[str, str], *, including: tuple[Path, ...], asked_by: str
+) -> Any:
+    prefix = f"{asked_by}: " if asked_by else ""
+    if path.resolve() in including:
+        raise TemplateError(f"{prefix}{path} includes itself")
+    try:
+        with path.open(encoding="utf-8") as stream:
+            loader = _Loader(stream, path, environ, including)
+            return loader.get_single_data()
+    except OSError as error:
+        raise TemplateError(f"{prefix}Cannot read {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise TemplateError(f"{_place(error) or path}: {_reason(error)}") from error
+
+
+def _place(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    return _line(mark) if mark else ""
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "problem", None) or " ".join(str(error).split())
+
+
+def _line(mark: yaml.Mark) -> str:
+    return f"{mark.name}:{mark.line + 1}"
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe: what it makes is text, numbers, lists and mappings."""
+
+    def __init__(
+        self,
+        stream: TextIO,
+        path: Path,
+        environ: Mapping[str, str],
+        including: tuple[Path, ...],
+    ) -> None:
+        super().__init__(stream)
+        self.path = path
+        self.environ = environ
+        self.including = (*including, path.resolve())
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Refuses a key that stands there twice: YAML would silently forget the first."""
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        seen: dict[str, yaml.Node] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.value == "<<":
+                continue
+            if key.value in seen:
+                first = _line(seen[key.value].start_mark)
+                raise TemplateError(
+                    f"{_line(key.start_mark)}: {key.value!r} is there already ({first})"
+                )
+            seen[key.value] = key
+        return node
+
+    def section(self, node: yaml.MappingNode) -> Iterator[Section]:
+        """A mapping, with those merged in by ``<<``."""
+        section = Section(_line(node.start_mark))
+        yield section  # first, since an alias inside may refer to it
+        self.flatten_mapping(node)
+        for key_node, value_node in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise TemplateError(f"{_line(key_node.start_mark)}: A key must be plain text")
+            section[key] = self.construct_object(value_node, deep=True)
+            section.lines[key] = _line(key_node.start_mark)
+
+    def os_env(self, node: yaml.ScalarNode) -> Any:
+        """``!os_env NAME[, default]``: the variable's value, or the default, read as YAML."""
+        place = _line(node.start_mark)
+        name, comma, default = (part.strip() for part in str(node.value).partition(","))
+        if not name:
+            raise TemplateError(f"{place}: !os_env lacks the name of a variable")
+        if name not in self.environ and not comma:
+            raise TemplateError(
+                f"{place}: Environment variable {name} is not set",
+                hint=f"Set it, or give a default: !os_env {name}, VALUE",
+            )
+        value = self.environ.get(name, default)
+        try:
+            return yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise TemplateError(
+                f"{place}: The value of {name} is no YAML: {value!r}",
+                hint="Quote it if it is plain text",
+            ) from error
+
+    def include(self, node: yaml.ScalarNode) -> Any:
+        """``!include FILE``, relative to the file in which it stands."""
+        return _load(
+            self.path.parent / str(node.value),
+            self.environ,
+            including=self.including,
+            asked_by=_line(node.start_mark),
+        )
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _Loader.section)
+_Loader.add_constructor("!os_env", _Loader.os_env)
+_Loader.add_constructor("!include", _Loader.include)
