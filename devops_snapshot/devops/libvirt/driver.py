@@ -76,7 +76,7 @@ def _subnets(description: str) -> list[IPNetwork]:
     """The subnets in a network's XML; without prefix or netmask it is the address's class."""
     subnets = []
     for ip in etree.fromstring(description).iterfind("ip[@address]"):
-        address, mask = ip.attrib["address"], ip.get("prefix") or ip.get("netmask")
+        address, mask = ip.get("address", ""), ip.get("prefix") or ip.get("netmask")
         subnet = f"{address}/{mask}" if mask else cidr_abbrev_to_verbose(address)
         subnets.append(IPNetwork(subnet).cidr)
     return subnets

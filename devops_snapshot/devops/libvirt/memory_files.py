@@ -19,7 +19,7 @@ def named_by(domain: libvirt.virDomain) -> list[Path]:
     """The memory files that the metadata of the domain's snapshots name."""
     descriptions = (snapshot.getXMLDesc() for snapshot in domain.listAllSnapshots())
     memories = (etree.fromstring(text).find("memory[@file]") for text in descriptions)
-    return [Path(memory.attrib["file"]) for memory in memories if memory is not None]
+    return [Path(memory.get("file", "")) for memory in memories if memory is not None]
 
 
 def remove(files: Iterable[Path], *, pool: libvirt.virStoragePool) -> None:

@@ -12,6 +12,31 @@ Said: TypeAlias = "tuple[str, tuple[tuple[str, str], ...], str, tuple[Said, ...]
 ORDERED = frozenset({"boot", "disk", "interface", "host", "cell"})
 """Elements whose order among themselves means something."""
 
+ADDED_TO_DOMAINS = (
+    "uuid",
+    "currentMemory",
+    "vcpu/@placement",
+    "os/type/@machine",
+    "cpu",
+    "on_poweroff",
+    "on_reboot",
+    "on_crash",
+    "devices/*/address",
+    "devices/controller[@type!='usb']",
+    "devices/controller/@index",
+    "devices/disk[@device='cdrom']/readonly",
+    "devices/serial/target/model",
+    "devices/serial/target/@type",
+    "devices/input",
+    "devices/audio",
+    "devices/memballoon",
+    "devices/graphics/listen",
+    "devices/graphics/@port",
+    "devices/video/model/@primary",
+    "devices/video/model/@vram",  # 9216 KiB, rounded up to 16384 by libvirt
+)
+"""What libvirt 9 writes into a domain of its own accord, as XPath."""
+
 
 def said(xml: str, *, without: Iterable[str] = ()) -> Said:
     """What a document says: tag, attributes, text and children of its root.

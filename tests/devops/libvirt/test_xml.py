@@ -25,33 +25,10 @@ from devops_snapshot.devops.libvirt.network_xml import (
 )
 from devops_snapshot.devops.libvirt.volume_xml import Backing, VolumeSpec, volume_xml
 
-from .semantic import said
+from .semantic import ADDED_TO_DOMAINS, said
 
 GOLDEN = Path(__file__).parent / "golden"
 
-ADDED_TO_DOMAINS = (
-    "uuid",
-    "currentMemory",
-    "vcpu/@placement",
-    "os/type/@machine",
-    "cpu",
-    "on_poweroff",
-    "on_reboot",
-    "on_crash",
-    "devices/*/address",
-    "devices/controller[@type!='usb']",
-    "devices/controller/@index",
-    "devices/disk[@device='cdrom']/readonly",
-    "devices/serial/target/model",
-    "devices/serial/target/@type",
-    "devices/input",
-    "devices/audio",
-    "devices/memballoon",
-    "devices/graphics/listen",
-    "devices/graphics/@port",
-    "devices/video/model/@primary",
-    "devices/video/model/@vram",  # 9216 KiB, rounded up to 16384 by libvirt
-)
 ADDED_TO_NETWORKS = ("uuid", "mac")
 
 ADMIN = DomainSpec(
