@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from .interface import Remote
 from .local import LocalRemote
+from .sftp import SftpRemote
+from .ssh import resolve
 from .url import parse
 
 
@@ -18,4 +20,9 @@ def connect(url: str) -> Iterator[Remote]:
     :raises StorageError: the URL is not valid, or the node cannot be reached
     """
     location = parse(url)
-    yield LocalRemote(Path(location.path))
+    if location.scheme == "file":
+        yield LocalRemote(Path(location.path))
+        return
+    with closing(SftpRemote(location, resolve(location))) as remote:
+        remote.check()
+        yield remote

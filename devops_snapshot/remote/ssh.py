@@ -1,0 +1,138 @@
+"""SSH connections the way ``ssh`` makes them: ``~/.ssh/config``, keys, agent, known_hosts."""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import paramiko
+from paramiko.ssh_exception import NoValidConnectionsError
+
+from devops_snapshot.errors import StorageError
+
+from .host_keys import RejectUnknown, changed_key, load_known_hosts
+from .url import Location
+
+logging.getLogger("paramiko").addHandler(logging.NullHandler())  # else it prints tracebacks
+
+_TIMEOUT = 20.0  # seconds, for each of connecting, banner and authentication
+_KEEPALIVE = 30  # seconds
+_WINDOW = 16 * 1024 * 1024  # bytes under way while reading, so that distance costs no speed
+
+
+@dataclass(frozen=True)
+class Host:
+    """A storage node after ``~/.ssh/config`` had its say."""
+
+    name: str
+    port: int
+    user: str
+    settings: dict[str, Any]
+
+    @property
+    def address(self) -> str:
+        return f"{self.name} port {self.port}"
+
+    @property
+    def identities(self) -> Sequence[str]:
+        """Key files that the configuration names and that exist."""
+        return [name for name in self.settings.get("identityfile", []) if Path(name).is_file()]
+
+
+def resolve(location: Location) -> Host:
+    """Apply ``~/.ssh/config`` and ``/etc/ssh/ssh_config`` to what a URL says."""
+    config = paramiko.SSHConfig()
+    for name in ("~/.ssh/config", "/etc/ssh/ssh_config"):
+        path = Path(name).expanduser()
+        if path.is_file():
+            with path.open(encoding="utf-8") as file:
+                config.parse(file)
+    settings = config.lookup(location.host)
+    return Host(
+        name=settings["hostname"],
+        port=location.port or int(settings.get("port", 22)),
+        user=location.user or settings.get("user") or getpass.getuser(),
+        settings=dict(settings),
+    )
+
+
+def open_ssh(host: Host) -> paramiko.SSHClient:
+    """Connect and authenticate.
+
+    :raises StorageError: saying which of host, host key, user and keys was the obstacle
+    """
+    client = paramiko.SSHClient()
+    load_known_hosts(client, host.settings)
+    client.set_missing_host_key_policy(RejectUnknown(host.name, host.port))
+    try:
+        _connect(client, host)
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+def _connect(client: paramiko.SSHClient, host: Host) -> None:
+    identities: Any = list(host.identities)  # the type stubs know only a single name
+    try:
+        only_named = host.settings.get("identitiesonly", "no") == "yes"
+        client.connect(
+            host.name,
+            port=host.port,
+            username=host.user,
+            key_filename=identities or None,
+            allow_agent=not only_named,
+            look_for_keys=not identities and not only_named,
+            timeout=_TIMEOUT,
+            banner_timeout=_TIMEOUT,
+            auth_timeout=_TIMEOUT,
+            sock=_proxy(host),
+            transport_factory=_transport,
+        )
+    except paramiko.BadHostKeyException as error:
+        raise changed_key(error, host.name, host.port) from error
+    except paramiko.AuthenticationException as error:
+        raise _refused(host, error) from error
+    except NoValidConnectionsError as error:
+        reasons = {os.strerror(getattr(reason, "errno", 0)) for reason in error.errors.values()}
+        raise _unreachable(host, ", ".join(sorted(reasons))) from error
+    except (OSError, EOFError, paramiko.SSHException) as error:
+        raise _unreachable(host, str(error) or type(error).__name__) from error
+
+
+def _transport(sock: Any, **options: Any) -> paramiko.Transport:
+    transport = paramiko.Transport(sock, default_window_size=_WINDOW, **options)
+    transport.set_keepalive(_KEEPALIVE)
+    return transport
+
+
+def _proxy(host: Host) -> Any:
+    """Return what stands in for a socket where the configuration names a proxy."""
+    command = host.settings.get("proxycommand")
+    jump = host.settings.get("proxyjump", "none")
+    if not command and jump != "none":
+        command = f"ssh -W [{host.name}]:{host.port} {jump}"
+    return paramiko.ProxyCommand(command) if command else None
+
+
+def _refused(host: Host, error: Exception) -> StorageError:
+    tried = list(host.identities) or ["~/.ssh/id_*"]
+    keys = ", ".join(tried)
+    return StorageError(
+        f"Authentication failed for user {host.user} at {host.address}: "
+        f"tried {keys} and the SSH agent ({error})",
+        hint="Put the public key into the storage user's authorized_keys, "
+        "or name the right key in ~/.ssh/config",
+    )
+
+
+def _unreachable(host: Host, reason: str) -> StorageError:
+    return StorageError(
+        f"Cannot connect to {host.address}: {reason}",
+        hint="Check the name, the network and that sshd runs there",
+    )
