@@ -114,6 +114,11 @@ def add_environment_argument(parser: CommandParser) -> None:
     parser.add_argument("name", metavar="ENV_NAME", help="environment name")
 
 
+def add_node_argument(parser: CommandParser) -> None:
+    """The node that is meant (``options["node_name"]``)."""
+    parser.add_argument("--node-name", "-N", required=True, help="node name")
+
+
 def human_size(size: float) -> str:
     """Bytes for people: ``999 B``, ``1.5 KiB``, ``20.0 TiB``."""
     if size < 1024:

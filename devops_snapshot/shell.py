@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import signal
 import sys
 import textwrap
@@ -23,6 +24,7 @@ PROGRAM = "dos.py"
 USAGE_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
 """Exit codes; the last two are those of a shell for a process that the signal ended."""
 
+SUMMARY_WIDTH = 78
 FOREIGN_GROUP = "Django"
 
 
@@ -115,8 +117,8 @@ def _overview() -> str:
             foreign.append(_typed(name))
             continue
         command = load_command_class(app, name)
-        summary = str(command.help).partition("\n")[0]
-        groups[getattr(command, "group", "Other")].append(f"  {_typed(name):<20} {summary}")
+        line = f"  {_typed(name):<18} {_summary(command)}"
+        groups[getattr(command, "group", "Other")].append(line)
     sections = [f"{title}:\n" + "\n".join(lines) for title, lines in groups.items()]
     names = textwrap.fill(", ".join(foreign), initial_indent="  ", subsequent_indent="  ")
     sections.append(f"{FOREIGN_GROUP}:\n{names}")
@@ -128,6 +130,12 @@ def _overview() -> str:
             f"`{PROGRAM} COMMAND --help` explains a command.",
         ]
     )
+
+
+def _summary(command: BaseCommand) -> str:
+    """The first sentence of a command's help, on one line."""
+    sentence = re.split(r"\.\s|\n", str(command.help))[0].rstrip(".")
+    return textwrap.shorten(sentence, width=SUMMARY_WIDTH, placeholder="...")
 
 
 def _is_ours(app: str) -> bool:

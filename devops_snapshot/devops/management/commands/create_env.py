@@ -1,11 +1,13 @@
+"""``dos.py create-env``"""
+
 from __future__ import annotations
 
 from typing import Any
 
 from django.core.management.base import CommandParser
 
-from devops_snapshot.console import DevopsCommand
-from devops_snapshot.devops.creation import create_from_template
+from ....console import DevopsCommand
+from ...creation import create_from_template
 
 
 class Command(DevopsCommand):

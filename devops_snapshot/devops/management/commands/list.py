@@ -1,12 +1,14 @@
+"""``dos.py list``"""
+
 from __future__ import annotations
 
 from typing import Any
 
 from django.core.management.base import CommandParser
 
-from devops_snapshot.console import DevopsCommand
-from devops_snapshot.devops.listing import add_listing_arguments, environment_table
-from devops_snapshot.devops.models import Environment
+from ....console import DevopsCommand
+from ...listing import add_listing_arguments, environment_table
+from ...models import Environment
 
 
 class Command(DevopsCommand):

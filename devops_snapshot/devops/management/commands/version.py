@@ -1,9 +1,11 @@
+"""``dos.py version``"""
+
 from __future__ import annotations
 
 from typing import Any
 
-from devops_snapshot import __version__
-from devops_snapshot.console import DevopsCommand
+from .... import __version__
+from ....console import DevopsCommand
 
 
 class Command(DevopsCommand):

@@ -1,0 +1,21 @@
+"""``dos.py start``"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from ....console import DevopsCommand, add_environment_argument
+from ...models import Environment
+
+
+class Command(DevopsCommand):
+    help = "Start the networks and all VMs of an environment"
+    examples = ["dos.py start my_env"]
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        add_environment_argument(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        Environment.get(name=options["name"]).start()
