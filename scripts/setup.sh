@@ -60,7 +60,7 @@ disable_units_of() {
         for unit in $(dpkg -L "$package" | sed -n 's,^\(/usr\)\?/lib/systemd/system/,,p'); do
             case $unit in
             */* | *@.*) ;;
-            *.service | *.socket | *.timer) systemctl --quiet disable "$unit" 2>/dev/null || true ;;
+            *.service | *.socket | *.timer | *.target) systemctl --quiet disable "$unit" 2>/dev/null || true ;;
             esac
         done
     done
