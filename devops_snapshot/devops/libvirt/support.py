@@ -155,7 +155,9 @@ def _image_problems(volume: LibvirtVolume, what: str) -> Iterator[DevopsError]:
             f"source_image of {what} cannot be read: {volume.source_image}: {error.strerror}"
         )
         return
-    if volume.format == "qcow2" and image.format != "qcow2":
+    if not image.file_size:
+        yield TemplateError(f"source_image of {what} is empty: {volume.source_image}")
+    elif volume.format == "qcow2" and image.format != "qcow2":
         yield TemplateError(
             f"source_image of {what} is not qcow2, as its format says: {volume.source_image}"
         )

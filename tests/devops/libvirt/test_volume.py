@@ -230,7 +230,7 @@ def test_an_image_that_does_not_fit_leaves_nothing(
     qcow2 = tmp_path / "big.qcow2"
     qemu_img("convert", "-f", "raw", "-O", "qcow2", image, qcow2)
     volume = builder.base_image(source_image=str(qcow2))
-    with pytest.raises(HypervisorError, match="cannot create volume 'env_default_base' on qemu"):
+    with pytest.raises(HypervisorError, match="volume 'env_default_base'"):
         volume.define()
     pool = builder.driver.pool
     pool.refresh()
@@ -260,6 +260,11 @@ def test_an_image_that_does_not_fit_leaves_nothing(
             {"source_image": "/missing.iso", "format": "raw"},
             NotFoundError,
             "'env_default_base' cannot be read: /missing.iso: No such file or directory",
+        ),
+        (
+            {"source_image": "/dev/null", "format": "raw"},
+            TemplateError,
+            "source_image of volume '.*' is empty: /dev/null",
         ),
         (
             {"source_image": "/etc/hostname"},
