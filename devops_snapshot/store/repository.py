@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import Any
 
-from devops_snapshot.errors import ConflictError, FormatError, NotFoundError
+from devops_snapshot.errors import ConflictError, FormatError, NotFoundError, StorageError
 from devops_snapshot.remote import AccessError, Remote
 
 from .cache import Cache
@@ -148,6 +148,8 @@ class Repository:
                 )
             except AccessError:
                 log.info("%s is read-only: import without a lease", self._remote.url)
+            except StorageError as error:  # a full disk must not stop an import
+                log.warning("Import without a lease: %s", error)
             yield
 
     def _envelope(self, export_id: str) -> Envelope:
