@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import errno
 import logging
-import os
+import uuid
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
+import libvirt
 from lxml import etree
 
 from devops_snapshot.errors import HypervisorError
 
+from .connection import one_line, shared_connection
+from .elements import E
+
 LOG = logging.getLogger(__name__)
 
-KVM_DEVICE = Path("/dev/kvm")
-LOCAL = ("qemu:///", "qemu+unix:///")
+PROBE_MEMORY = 16  # MiB
 
 
 @dataclass(frozen=True)
@@ -32,30 +33,17 @@ class Hypervisor:
         return "host-passthrough" if self.type == "kvm" else "maximum"
 
 
-def choose(
-    capabilities: str,
-    *,
-    uri: str,
-    requested: str,
-    architecture: str,
-    kvm_device: Path = KVM_DEVICE,
-) -> Hypervisor:
+def choose(uri: str, *, requested: str, architecture: str) -> Hypervisor:
     """The hypervisor for a node whose template says ``requested``.
 
-    Where KVM is asked for and unusable, QEMU's emulation stands in, and a warning is logged once
-    for each host.
+    Where KVM is asked for and unusable, QEMU's emulation stands in, with one warning.
 
-    :param capabilities: libvirt's XML about the host at ``uri``
-    :param kvm_device: what to look at when that host is this machine
     :raises HypervisorError: the host cannot run that architecture or hypervisor
+    :raises libvirt.libvirtError: libvirt does not answer
     """
-    emulators = domain_types(capabilities, architecture)
-    type_ = requested
-    if type_ == "kvm" and "qemu" in emulators:
-        reason = _why_kvm_is_unusable(emulators, uri=uri, device=kvm_device)
-        if reason:
-            _warn_once(uri, reason)
-            type_ = "qemu"
+    emulators = domain_types(shared_connection(uri).getCapabilities(), architecture)
+    falls_back = requested == "kvm" and "qemu" in emulators and not kvm_works(uri, architecture)
+    type_ = "qemu" if falls_back else requested
     if type_ not in emulators:
         known = ", ".join(sorted(emulators)) or "none"
         raise HypervisorError(
@@ -65,7 +53,7 @@ def choose(
 
 
 def domain_types(capabilities: str, architecture: str) -> dict[str, str]:
-    """The domain types that the host offers for hvm guests, each with its emulator's path.
+    """The domain types that a host offers for hvm guests, each with its emulator's path.
 
     libvirt once wrote the emulator into ``<domain>``, today it is in ``<arch>``.
     """
@@ -79,20 +67,34 @@ def domain_types(capabilities: str, architecture: str) -> dict[str, str]:
     return found
 
 
-def _why_kvm_is_unusable(emulators: dict[str, str], *, uri: str, device: Path) -> str:
-    """Empty where KVM is usable; libvirt's word counts, since QEMU's user is not ours."""
-    if "kvm" not in emulators:
-        return "libvirt does not offer it"
-    if not uri.startswith(LOCAL):
-        return ""
-    try:
-        os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
-    except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EPERM):
-            return f"{device}: {error.strerror}"
-    return ""
-
-
 @cache
-def _warn_once(uri: str, reason: str) -> None:
-    LOG.warning("KVM is unusable on %s (%s): nodes run emulated, slowly", uri, reason)
+def kvm_works(uri: str, architecture: str) -> bool:
+    """Whether the host runs guests in KVM: asked once a process, with a warning if it does not."""
+    reason = _kvm_failure(shared_connection(uri), architecture)
+    if reason:
+        LOG.warning("KVM is unusable on %s: nodes are emulated, slowly (%s)", uri, reason)
+    return not reason
+
+
+def _kvm_failure(connection: libvirt.virConnect, architecture: str) -> str:
+    """Why a guest with the host's CPU cannot be started; empty where it can.
+
+    Only trying tells: in some virtual machines ``/dev/kvm`` opens and libvirt offers KVM, and then
+    QEMU dies of it ("failed to set MSR 0x10a").
+    """
+    if "kvm" not in domain_types(connection.getCapabilities(), architecture):
+        return "libvirt does not offer it"
+    probe = E.domain(
+        E.name(f"kvm-probe-{uuid.uuid4()}"),
+        E.memory(str(PROBE_MEMORY), unit="MiB"),
+        E.vcpu("1"),
+        E.os(E.type("hvm", arch=architecture)),
+        E.cpu(mode="host-passthrough"),
+        type="kvm",
+    )
+    flags = libvirt.VIR_DOMAIN_START_PAUSED | libvirt.VIR_DOMAIN_START_AUTODESTROY
+    try:
+        connection.createXML(etree.tostring(probe, encoding="unicode"), flags).destroy()
+    except libvirt.libvirtError as error:
+        return one_line(error)
+    return ""

@@ -208,10 +208,7 @@ class LibvirtNode(Node):
     def _spec(self) -> DomainSpec:
         driver = self.driver
         hypervisor = choose(
-            driver.conn.getCapabilities(),
-            uri=driver.connection_string,
-            requested=self.hypervisor,
-            architecture=self.architecture,
+            driver.connection_string, requested=self.hypervisor, architecture=self.architecture
         )
         return DomainSpec(
             name=self.domain_name,

@@ -3,130 +3,111 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from devops_snapshot.devops.libvirt import hypervisor
-from devops_snapshot.devops.libvirt.hypervisor import Hypervisor, choose, domain_types
+from devops_snapshot.devops.libvirt.hypervisor import Hypervisor, choose, domain_types, kvm_works
 from devops_snapshot.errors import HypervisorError
+from tests.bed import Host
+
+from .builder import Builder
 
 EMULATOR = "/usr/bin/qemu-system-x86_64"
+KVM = Path("/dev/kvm")
 
 
-def capabilities(*types: str, emulator: str = f"<emulator>{EMULATOR}</emulator>") -> str:
-    """A host of today that offers these domain types."""
-    domains = "".join(f"<domain type='{type_}'/>" for type_ in types)
+def capabilities(domains: str) -> str:
+    """A host that also has another kind of virtualization."""
     return f"""
         <capabilities>
           <guest><os_type>xen</os_type>
             <arch name='x86_64'><emulator>/usr/bin/xen</emulator><domain type='xen'/></arch></guest>
-          <guest><os_type>hvm</os_type>
-            <arch name='x86_64'>{emulator}{domains}</arch></guest>
+          <guest><os_type>hvm</os_type><arch name='x86_64'>{domains}</arch></guest>
         </capabilities>"""
 
 
-@pytest.fixture
-def kvm_device(tmp_path: Path) -> Path:
-    """A device that can be opened."""
-    device = tmp_path / "kvm"
-    device.touch()
-    return device
-
-
-@pytest.fixture(autouse=True)
-def _nothing_warned_yet() -> None:
-    hypervisor._warn_once.cache_clear()
-
-
 def test_the_emulator_is_in_arch_today() -> None:
-    assert domain_types(capabilities("qemu", "kvm"), "x86_64") == {
-        "qemu": EMULATOR,
-        "kvm": EMULATOR,
-    }
+    today = f"<emulator>{EMULATOR}</emulator><domain type='qemu'/><domain type='kvm'/>"
+    found = domain_types(capabilities(today), "x86_64")
+    assert found == {"qemu": EMULATOR, "kvm": EMULATOR}
 
 
 def test_the_emulator_was_in_domain_once() -> None:
-    old = capabilities("qemu", emulator="").replace(
-        "<domain type='qemu'/>",
-        "<domain type='kvm'><emulator>/usr/bin/kvm</emulator></domain>",
-    )
-    assert domain_types(old, "x86_64") == {"kvm": "/usr/bin/kvm"}
+    once = f"""<domain type='qemu'><emulator>{EMULATOR}</emulator></domain>
+        <domain type='kvm'><emulator>/usr/bin/kvm</emulator></domain>"""
+    found = domain_types(capabilities(once), "x86_64")
+    assert found == {"qemu": EMULATOR, "kvm": "/usr/bin/kvm"}
 
 
-def test_kvm_where_it_works(kvm_device: Path, caplog: pytest.LogCaptureFixture) -> None:
-    chosen = choose(
-        capabilities("qemu", "kvm"),
-        uri="qemu:///system",
-        requested="kvm",
-        architecture="x86_64",
-        kvm_device=kvm_device,
-    )
-    assert chosen == Hypervisor("kvm", EMULATOR)
-    assert chosen.host_cpu_mode == "host-passthrough"
-    assert not caplog.records
+def test_other_architectures_do_not_count() -> None:
+    assert domain_types(capabilities("<domain type='qemu'/>"), "i686") == {}
 
 
-def test_emulation_where_libvirt_offers_no_kvm(
-    kvm_device: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.fixture
+def nothing_known() -> Iterator[None]:
+    """What the process has found out about KVM is forgotten before and after."""
+    kvm_works.cache_clear()
+    yield
+    kvm_works.cache_clear()
+
+
+@pytest.fixture
+def without_kvm(alpha: Host, nothing_known: None) -> Iterator[Host]:
+    """A host on which KVM does not work, whether the machine has it or not."""
+    if not KVM.exists():
+        yield alpha
+        return
+    alpha.run(["mount", "--bind", "/dev/null", str(KVM)])
+    yield alpha
+    alpha.run(["umount", str(KVM)])
+
+
+def test_emulation_is_warned_of_once(without_kvm: Host, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(2):
-        chosen = choose(
-            capabilities("qemu"),
-            uri="qemu+ssh://host/system",
-            requested="kvm",
-            architecture="x86_64",
-            kvm_device=kvm_device,
-        )
+        chosen = choose(without_kvm.uri, requested="kvm", architecture="x86_64")
         assert chosen == Hypervisor("qemu", EMULATOR)
         assert chosen.host_cpu_mode == "maximum"
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
-    assert "KVM is unusable on qemu+ssh://host/system" in caplog.text
+    assert f"KVM is unusable on {without_kvm.uri}: nodes are emulated" in caplog.text
+    assert without_kvm.connection.listAllDomains() == []
 
 
-def test_emulation_where_the_device_is_missing(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.usefixtures("rows")
+def test_the_row_goes_on_saying_what_the_template_said(without_kvm: Host) -> None:
+    node = Builder(without_kvm, use_host_cpu=True).node("admin", hypervisor="kvm")
+    node.define()
+    assert "<domain type='qemu'>" in node.domain.XMLDesc()
+    assert "<cpu mode='maximum'" in node.domain.XMLDesc()
+    node.refresh_from_db()
+    assert node.hypervisor == "kvm"
+
+
+@pytest.mark.usefixtures("rows", "nothing_known")
+def test_a_node_with_kvm_and_the_hosts_cpu_starts_wherever_it_is(alpha: Host) -> None:
+    node = Builder(alpha, use_host_cpu=True).node("admin", hypervisor="kvm")
+    node.define()
+    node.start()
+    assert node.state() == "running"
+    description = node.domain.XMLDesc()
+    if kvm_works(alpha.uri, "x86_64"):
+        assert "<domain type='kvm'" in description
+        assert "<cpu mode='host-passthrough'" in description
+    else:
+        assert "<domain type='qemu'" in description
+
+
+def test_qemu_is_taken_at_its_word(
+    alpha: Host, nothing_known: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    chosen = choose(
-        capabilities("qemu", "kvm"),
-        uri="qemu:///system",
-        requested="kvm",
-        architecture="x86_64",
-        kvm_device=tmp_path / "nothing",
-    )
-    assert chosen.type == "qemu"
-    assert "No such file or directory" in caplog.text
-
-
-def test_another_machines_device_is_not_looked_for_here(tmp_path: Path) -> None:
-    chosen = choose(
-        capabilities("qemu", "kvm"),
-        uri="qemu+ssh://host/system",
-        requested="kvm",
-        architecture="x86_64",
-        kvm_device=tmp_path / "nothing",
-    )
-    assert chosen.type == "kvm"
-
-
-def test_qemu_is_taken_at_its_word(caplog: pytest.LogCaptureFixture) -> None:
-    assert (
-        choose(
-            capabilities("qemu"), uri="qemu:///system", requested="qemu", architecture="x86_64"
-        ).type
-        == "qemu"
-    )
+    assert choose(alpha.uri, requested="qemu", architecture="x86_64").type == "qemu"
     assert not caplog.records
 
 
-@pytest.mark.parametrize(
-    ("requested", "architecture", "has"), [("xen", "x86_64", "qemu"), ("qemu", "i686", "none")]
-)
-def test_what_the_host_lacks_is_refused(requested: str, architecture: str, has: str) -> None:
-    with pytest.raises(HypervisorError, match=f"'{requested}'; it has: {has}"):
-        choose(
-            capabilities("qemu"),
-            uri="qemu:///system",
-            requested=requested,
-            architecture=architecture,
-        )
+def test_what_the_host_cannot_run_is_refused() -> None:
+    message = "test:///default cannot run x86_64 guests with hypervisor 'kvm'; it has: none"
+    with pytest.raises(HypervisorError, match=message):
+        choose("test:///default", requested="kvm", architecture="x86_64")
+    with pytest.raises(HypervisorError, match="hypervisor 'kvm'; it has: test"):
+        choose("test:///default", requested="kvm", architecture="i686")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 from pathlib import Path
 
 import libvirt
@@ -11,8 +10,6 @@ import libvirt_qemu
 import pytest
 from django.test import override_settings
 
-from devops_snapshot.devops.libvirt import node as node_module
-from devops_snapshot.devops.libvirt.hypervisor import choose
 from devops_snapshot.devops.libvirt.models import LibvirtNode, LibvirtVolume
 from devops_snapshot.devops.models import DiskDevice, Interface
 from devops_snapshot.errors import ConflictError, HypervisorError, NotFoundError, UnsupportedError
@@ -318,24 +315,6 @@ def test_a_node_that_was_never_defined_is_removed(alpha: Host) -> None:
     node.remove()
     assert not LibvirtNode.objects.exists()
     assert not LibvirtVolume.objects.exists()
-
-
-def test_kvm_falls_back_to_emulation_and_the_row_does_not(
-    alpha: Host,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    monkeypatch.setattr(node_module, "choose", partial(choose, kvm_device=tmp_path / "no-kvm"))
-    builder = Builder(alpha, use_host_cpu=True)
-    for name in ("admin", "slave-01"):
-        node = define(builder.node(name, hypervisor="kvm"))
-        assert "<domain type='qemu'>" in node.domain.XMLDesc()
-        assert "<cpu mode='maximum'" in node.domain.XMLDesc()
-        node.refresh_from_db()
-        assert node.hypervisor == "kvm"
-    assert caplog.text.count("KVM is unusable") == 1
-    node.start()
 
 
 def test_another_architecture_has_another_emulator(alpha: Host) -> None:
