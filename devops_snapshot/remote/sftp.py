@@ -124,6 +124,9 @@ class SftpRemote:
         """Rename as SFTP version 3 has it: refused where the target exists."""
         try:
             link.sftp.rename(source, target)
+        except FileNotFoundError as error:
+            missing = target if link.exists(source) else source
+            raise NotFoundError(f"{missing} on {self._host.name} does not exist") from error
         except OSError as error:
             if error.errno is None and link.exists(target):
                 raise ConflictError(f"{target} exists already on {self._host.name}") from error

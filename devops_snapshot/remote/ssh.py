@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ class Host:
 def resolve(location: Location) -> Host:
     """Apply ``~/.ssh/config`` and ``/etc/ssh/ssh_config`` to what a URL says."""
     config = paramiko.SSHConfig()
+    config.parse(StringIO(_first_choice(location)))
     for name in ("~/.ssh/config", "/etc/ssh/ssh_config"):
         path = Path(name).expanduser()
         if path.is_file():
@@ -55,10 +57,17 @@ def resolve(location: Location) -> Host:
     settings = config.lookup(location.host)
     return Host(
         name=settings["hostname"],
-        port=location.port or int(settings.get("port", 22)),
-        user=location.user or settings.get("user") or getpass.getuser(),
+        port=int(settings.get("port", 22)),
+        user=settings.get("user") or getpass.getuser(),
         settings=dict(settings),
     )
+
+
+def _first_choice(location: Location) -> str:
+    """What the URL says, as lines of a configuration: there the first value counts."""
+    port = f"Port {location.port}\n" if location.port else ""
+    user = f"User {location.user}\n" if location.user else ""
+    return f"Host *\n{port}{user}"
 
 
 def open_ssh(host: Host) -> paramiko.SSHClient:
@@ -102,6 +111,8 @@ def _connect(client: paramiko.SSHClient, host: Host) -> None:
         reasons = {os.strerror(getattr(reason, "errno", 0)) for reason in error.errors.values()}
         raise _unreachable(host, ", ".join(sorted(reasons))) from error
     except (OSError, EOFError, paramiko.SSHException) as error:
+        if "No authentication methods available" in str(error):
+            raise _refused(host, error) from error
         raise _unreachable(host, str(error) or type(error).__name__) from error
 
 
@@ -125,14 +136,19 @@ def _proxy(host: Host) -> Any:
 
 
 def _refused(host: Host, error: Exception) -> StorageError:
-    tried = list(host.identities) or ["~/.ssh/id_*"]
-    keys = ", ".join(tried)
     return StorageError(
-        f"Authentication failed for user {host.user} at {host.address}: "
-        f"tried {keys} and the SSH agent ({error})",
+        f"Authentication failed for user {host.user} at {host.address} "
+        f"with {_keys_tried(host)}: {str(error).rstrip('.')}",
         hint="Put the public key into the storage user's authorized_keys, "
         "or name the right key in ~/.ssh/config",
     )
+
+
+def _keys_tried(host: Host) -> str:
+    found = sorted(Path("~/.ssh").expanduser().glob("id_*"))
+    files = list(host.identities) or [str(path) for path in found if path.suffix != ".pub"]
+    agent = "the SSH agent" if os.environ.get("SSH_AUTH_SOCK") else "no SSH agent"
+    return f"{', '.join(files) or 'no key files'} and {agent}"
 
 
 def _unreachable(host: Host, reason: str) -> StorageError:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from posixpath import normpath
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from devops_snapshot.errors import StorageError
 
+_WORD = re.compile(r"[\w.:%@+][\w.:%@+-]*")
 FORMS = "file:///abs/path or sftp://user@host:port/abs/path"
 
 
@@ -55,12 +57,7 @@ def parse(url: str) -> Location:
                 raise _bad(url, f"names a host ({parts.netloc}), which file:// cannot")
             return Location("file", "", "", None, _path(url, parts))
         case "sftp" | "scp":
-            if not parts.hostname:
-                raise _bad(url, "names no host")
-            host = unquote(parts.hostname)
-            return Location(
-                "sftp", unquote(parts.username or ""), host, parts.port, _path(url, parts)
-            )
+            return Location("sftp", *_login(url, parts), parts.port, _path(url, parts))
         case "":
             raise _bad(url, "has no scheme")
         case scheme:
@@ -74,6 +71,16 @@ def _split(url: str) -> SplitResult:
     except ValueError as error:
         raise StorageError(f"Storage URL cannot be parsed: {error}", hint=f"Use {FORMS}") from error
     return parts
+
+
+def _login(url: str, parts: SplitResult) -> tuple[str, str]:
+    """Return user and host, which may become words of an ssh command."""
+    user, host = unquote(parts.username or ""), unquote(parts.hostname or "")
+    if not host:
+        raise _bad(url, "names no host")
+    if not _WORD.fullmatch(host) or (user and not _WORD.fullmatch(user)):
+        raise _bad(url, "has a character in user or host that cannot be there")
+    return user, host
 
 
 def _path(url: str, parts: SplitResult) -> str:

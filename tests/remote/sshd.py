@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 START_SECONDS = 10.0
@@ -42,6 +43,7 @@ class Sshd:
     directory: Path
     home: Path
     root: Path
+    pid: int = 0
 
     def url(self, path: Path | None = None) -> str:
         return f"sftp://{self.user}@127.0.0.1:{self.port}{path or self.root}"
@@ -56,6 +58,15 @@ class Sshd:
         path.mkdir()
         self.give(path)
         return path
+
+    def cut_connections(self) -> None:
+        """Kill the processes that serve connections; the listening one stays."""
+        children = subprocess.run(
+            ["pgrep", "-P", str(self.pid)], capture_output=True, text=True, check=False
+        )
+        for pid in children.stdout.split():
+            subprocess.run(["pkill", "-KILL", "-P", pid], check=False)
+            os.kill(int(pid), signal.SIGKILL)
 
     def give(self, path: Path) -> None:
         """Make the storage user own a path, if tests run as root."""
@@ -77,7 +88,7 @@ def running_sshd(directory: Path, *, options: str = "") -> Iterator[Sshd]:
     with (directory / "log").open("wb") as log, subprocess.Popen(command, stderr=log) as process:
         try:
             _await_listening(sshd.port, directory / "log", process)
-            yield sshd
+            yield replace(sshd, pid=process.pid)
         finally:
             process.terminate()
 

@@ -1,0 +1,141 @@
+"""What every kind of storage must do."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from devops_snapshot.errors import ConflictError, NotFoundError
+from devops_snapshot.remote import Remote, connect
+
+DATA = os.urandom(1_000_003)
+
+
+def names(directory: Path) -> list[str]:
+    return [path.name for path in directory.iterdir()]
+
+
+def test_reads_back_what_was_written(remote: Remote) -> None:
+    blocks = [DATA[:1], b"", DATA[1:700_000], DATA[700_000:]]
+    assert remote.write("object", blocks, staging="unfinished") == len(DATA)
+    assert remote.read("object") == DATA
+    assert remote.read("object", 999_000) == DATA[999_000:]
+    assert remote.read("object", 5, 300_000) == DATA[5:300_005]
+    assert remote.read("object", len(DATA) - 3, 100) == DATA[-3:]
+    assert remote.read("object", len(DATA) + 10, 100) == b""
+    assert remote.read("object", 5, 0) == b""
+    assert [entry.name for entry in remote.list("")] == ["object"]
+
+
+def test_an_empty_object_is_an_object(remote: Remote) -> None:
+    assert remote.write("object", [], staging="unfinished") == 0
+    assert remote.read("object") == b""
+    assert remote.stat("object").size == 0
+
+
+def test_write_refuses_an_existing_target(remote: Remote, directory: Path) -> None:
+    remote.write("object", [b"first"], staging="unfinished")
+    with pytest.raises(ConflictError, match="object exists already"):
+        remote.write("object", [b"second"], staging="unfinished")
+    assert remote.read("object") == b"first"
+    assert names(directory) == ["object"]
+
+
+def test_a_write_that_fails_leaves_nothing(remote: Remote, directory: Path) -> None:
+    def data() -> Iterator[bytes]:
+        yield DATA
+        assert (directory / "unfinished").exists()
+        assert not (directory / "object").exists()
+        raise RuntimeError("source failed")
+
+    with pytest.raises(RuntimeError, match="source failed"):
+        remote.write("object", data(), staging="unfinished")
+    assert names(directory) == []
+    assert remote.write("object", [b"later"], staging="unfinished") == 5
+
+
+def test_writing_needs_a_directory(remote: Remote) -> None:
+    with pytest.raises(NotFoundError, match="nowhere/unfinished"):
+        remote.write("object", [DATA], staging="nowhere/unfinished")
+    with pytest.raises(NotFoundError, match="nowhere/object"):
+        remote.write("nowhere/object", [DATA], staging="unfinished")
+    assert remote.list("") == []
+
+
+def test_rename_refuses_an_existing_target(remote: Remote) -> None:
+    remote.write("a", [b"a"], staging="unfinished")
+    remote.write("b", [b"b"], staging="unfinished")
+    with pytest.raises(ConflictError, match="b exists already"):
+        remote.rename("a", "b")
+    assert (remote.read("a"), remote.read("b")) == (b"a", b"b")
+    remote.rename("a", "c")
+    assert {entry.name for entry in remote.list("")} == {"b", "c"}
+    with pytest.raises(NotFoundError):
+        remote.rename("a", "d")
+
+
+def test_rename_of_directories(remote: Remote) -> None:
+    remote.mkdir("a")
+    remote.mkdir("b")
+    remote.write("a/object", [b"x"], staging="unfinished")
+    with pytest.raises(ConflictError, match="b exists already"):
+        remote.rename("a", "b")
+    remote.rename("a", "c")
+    assert remote.read("c/object") == b"x"
+    assert remote.list("b") == []
+
+
+def test_directories(remote: Remote) -> None:
+    remote.mkdir("a/b/c")
+    remote.mkdir("a/b/c")
+    assert [(entry.name, entry.is_directory) for entry in remote.list("a/b")] == [("c", True)]
+    assert remote.list("a/missing") == []
+    assert remote.stat("a/b").is_directory
+    remote.remove("a/b/c")
+    assert remote.list("a/b") == []
+
+
+def test_stat_tells_size_and_time(remote: Remote, directory: Path) -> None:
+    remote.write("object", [b"12345"], staging="unfinished")
+    entry = remote.stat("object")
+    assert (entry.name, entry.size, entry.is_directory) == ("object", 5, False)
+    assert entry.modified == pytest.approx((directory / "object").stat().st_mtime, abs=1)
+    assert remote.list("") == [entry]
+
+
+def test_what_is_missing_is_named(remote: Remote) -> None:
+    for operation in (remote.read, remote.stat, remote.remove):
+        with pytest.raises(NotFoundError, match=r"some/object .*does not exist"):
+            operation("some/object")
+
+
+def test_free_space(remote: Remote, directory: Path) -> None:
+    status = os.statvfs(directory)
+    assert remote.free_space() == pytest.approx(status.f_bavail * status.f_frsize, rel=0.05)
+
+
+def test_a_path_with_odd_characters(url: str, directory: Path) -> None:
+    with connect(url + "/sub%20dir%23é") as remote:
+        remote.mkdir("")
+        remote.write("object", [b"x"], staging="unfinished")
+    assert (directory / "sub dir#é" / "object").read_bytes() == b"x"
+
+
+def test_many_threads_at_once(remote: Remote) -> None:
+    barrier = threading.Barrier(6)
+
+    def work(number: int) -> bytes:
+        barrier.wait()
+        for turn in range(5):
+            name = f"{number}-{turn}"
+            remote.write(name, [DATA[number:]], staging=f"unfinished-{number}")
+        return remote.read(f"{number}-0", 100, 50)
+
+    with ThreadPoolExecutor(6) as threads:
+        assert list(threads.map(work, range(6))) == [DATA[n + 100 : n + 150] for n in range(6)]
+    assert len(remote.list("")) == 30

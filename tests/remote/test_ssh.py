@@ -1,0 +1,218 @@
+"""Connecting: host keys, keys, configuration, and what is said when something is wrong."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from devops_snapshot.errors import NotFoundError, StorageError
+from devops_snapshot.remote import AccessError, connect
+from devops_snapshot.store import Repository
+
+from .sshd import Sshd, make_key, running_sshd
+
+
+@pytest.fixture
+def new_home(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the ``HOME`` that can log in, to be spoilt."""
+    shutil.copytree(sshd.home, tmp_path / "home")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def own_sshd(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sshd]:
+    """An sshd for one test, which may do it harm."""
+    with tempfile.TemporaryDirectory(prefix="sshd-") as name, running_sshd(Path(name)) as sshd:
+        monkeypatch.setenv("HOME", str(sshd.home))
+        yield sshd
+
+
+@pytest.fixture
+def read_only_sshd(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sshd]:
+    with (
+        tempfile.TemporaryDirectory(prefix="sshd-") as name,
+        running_sshd(Path(name), options="-R") as sshd,
+    ):
+        monkeypatch.setenv("HOME", str(sshd.home))
+        yield sshd
+
+
+def failure(url: str) -> str:
+    """Connect, and return the one line that says why that failed."""
+    with pytest.raises(StorageError) as caught, connect(url):
+        pass
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def fingerprint(key: Path) -> str:
+    shown = subprocess.check_output(["ssh-keygen", "-l", "-f", str(key)], text=True)
+    return shown.split()[1]
+
+
+def test_an_unknown_host_key_is_refused(sshd: Sshd, new_home: Path) -> None:
+    (new_home / ".ssh" / "known_hosts").unlink()
+    message = failure(sshd.url())
+    assert f"Host key of [127.0.0.1]:{sshd.port} is unknown: ssh-ed25519 SHA256:" in message
+    assert fingerprint(sshd.directory / "host_key.pub") in message
+    command = f"ssh-keyscan -p {sshd.port} 127.0.0.1 >> ~/.ssh/known_hosts"
+    assert command in message
+    env = os.environ | {"HOME": str(new_home)}
+    subprocess.run(command, shell=True, check=True, env=env, stderr=subprocess.DEVNULL)
+    with connect(sshd.url()) as remote:
+        assert remote.stat("").is_directory
+
+
+def test_a_changed_host_key_is_refused(sshd: Sshd, new_home: Path, tmp_path: Path) -> None:
+    make_key(tmp_path / "other")
+    key = " ".join((tmp_path / "other.pub").read_text().split()[:2])
+    (new_home / ".ssh" / "known_hosts").write_text(f"[127.0.0.1]:{sshd.port} {key}\n")
+    message = failure(sshd.url())
+    assert f"Host key of [127.0.0.1]:{sshd.port} has changed" in message
+    assert fingerprint(sshd.directory / "host_key.pub") in message
+    assert fingerprint(tmp_path / "other.pub") in message
+
+
+def test_a_key_of_another_type_is_a_changed_key(sshd: Sshd, new_home: Path, tmp_path: Path) -> None:
+    make_key(tmp_path / "other", "ecdsa")
+    key = " ".join((tmp_path / "other.pub").read_text().split()[:2])
+    (new_home / ".ssh" / "known_hosts").write_text(f"[127.0.0.1]:{sshd.port} {key}\n")
+    assert "has changed" in failure(sshd.url())
+
+
+def test_a_wrong_user_key_is_named(sshd: Sshd, new_home: Path) -> None:
+    for name in ("id_ed25519", "id_ed25519.pub"):
+        (new_home / ".ssh" / name).unlink()
+    make_key(new_home / ".ssh" / "id_ed25519")
+    message = failure(sshd.url())
+    assert f"Authentication failed for user {sshd.user} at 127.0.0.1 port {sshd.port}" in message
+    assert str(new_home / ".ssh" / "id_ed25519") in message
+
+
+def test_no_key_at_all(sshd: Sshd, new_home: Path) -> None:
+    for name in ("id_ed25519", "id_ed25519.pub"):
+        (new_home / ".ssh" / name).unlink()
+    message = failure(sshd.url())
+    assert f"Authentication failed for user {sshd.user}" in message
+    assert "no key files" in message
+
+
+def test_nobody_listens() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    message = failure(f"sftp://user@127.0.0.1:{port}/srv")
+    assert f"Cannot connect to 127.0.0.1 port {port}: Connection refused" in message
+
+
+def test_a_host_name_that_does_not_exist() -> None:
+    assert "Cannot connect to nowhere.invalid port 22" in failure("sftp://nowhere.invalid/srv")
+
+
+def test_something_else_than_ssh_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        pid = os.fork()
+        if pid == 0:
+            peer, _ = server.accept()
+            peer.sendall(b"220 mail.example.org ESMTP\r\n" * 200)
+            os._exit(0)
+        message = failure(f"sftp://user@127.0.0.1:{port}/srv")
+        os.waitpid(pid, 0)
+    assert f"Cannot connect to 127.0.0.1 port {port}: " in message
+
+
+def test_the_ssh_configuration_is_used(sshd: Sshd, new_home: Path) -> None:
+    ssh = new_home / ".ssh"
+    (ssh / "id_ed25519").rename(ssh / "special")
+    (ssh / "config").write_text(
+        f"Host storage\n  HostName 127.0.0.1\n  Port {sshd.port}\n  User {sshd.user}\n"
+        f"  IdentityFile ~/.ssh/special\n  UserKnownHostsFile {ssh}/elsewhere\n"
+    )
+    (ssh / "known_hosts").rename(ssh / "elsewhere")
+    with connect(f"scp://storage{sshd.root}") as remote:
+        assert remote.stat("").is_directory
+
+
+def test_a_proxy_command_is_used(sshd: Sshd, new_home: Path) -> None:
+    (new_home / "proxy.py").write_text(
+        "import os, select, socket, sys\n"
+        "peer = socket.create_connection(('127.0.0.1', int(sys.argv[1])))\n"
+        "while True:\n"
+        "    for ready in select.select([0, peer], [], [])[0]:\n"
+        "        data = os.read(0, 65536) if ready == 0 else peer.recv(65536)\n"
+        "        if not data:\n"
+        "            sys.exit()\n"
+        "        peer.sendall(data) if ready == 0 else os.write(1, data)\n"
+    )
+    (new_home / ".ssh" / "config").write_text(
+        f"Host 127.0.0.1\n  ProxyCommand python3 {new_home}/proxy.py %p\n"
+    )
+    with connect(sshd.url()) as remote:
+        assert remote.stat("").is_directory
+
+
+def test_no_permission_is_named(sshd: Sshd, tmp_path: Path) -> None:
+    closed = sshd.new_directory(f"closed-{tmp_path.name}")
+    closed.chmod(0o500)
+    if os.geteuid() == 0:
+        os.chown(closed, 0, 0)
+    with connect(sshd.url(closed)) as remote, pytest.raises(AccessError) as caught:
+        Repository.initialise(remote)
+    assert f"No permission for {closed}" in str(caught.value)
+    assert f"as user {sshd.user}" in str(caught.value)
+
+
+def test_no_repository_is_named(sshd: Sshd) -> None:
+    url = sshd.url(sshd.root / "missing")
+    with connect(url) as remote, pytest.raises(NotFoundError) as caught:
+        Repository.open(remote)
+    assert f"There is no repository at {url}" in str(caught.value)
+
+
+def test_after_a_lost_connection_the_next_call_connects_again(
+    own_sshd: Sshd,
+) -> None:
+    with connect(own_sshd.url()) as remote:
+        remote.write("object", [b"x"], staging="unfinished")
+
+        def cut() -> Iterator[bytes]:
+            yield b"x" * 1000
+            own_sshd.cut_connections()
+            yield b"x" * 10_000_000
+
+        with pytest.raises(StorageError, match=r"127\.0\.0\.1 port \d+ was lost"):
+            remote.write("other", cut(), staging="unfinished")
+        assert remote.read("object") == b"x"
+
+
+def test_a_read_only_account_can_read(read_only_sshd: Sshd) -> None:
+    (read_only_sshd.root / "object").write_bytes(b"x")
+    with connect(read_only_sshd.url()) as remote:
+        assert remote.read("object") == b"x"
+        with pytest.raises(AccessError, match=r"No permission for .*/unfinished"):
+            remote.write("other", [b"x"], staging="unfinished")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system")
+@pytest.mark.parametrize("kind", ["file", "sftp"])
+def test_a_full_disk_is_named(sshd: Sshd, tmp_path: Path, kind: str) -> None:
+    small = sshd.new_directory(f"small-{tmp_path.name}")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=1777", "none", small], check=True)
+    try:
+        url = sshd.url(small) if kind == "sftp" else f"file://{small}"
+        with connect(url) as remote:
+            with pytest.raises(StorageError, match=f"No space left for {small}/unfinished"):
+                remote.write("object", [os.urandom(3_000_000)], staging="unfinished")
+            assert remote.list("") == []
+    finally:
+        subprocess.run(["umount", small], check=True)
