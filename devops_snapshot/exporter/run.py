@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from .. import snapshot as snapshots
+from ..errors import DevopsError
 from ..hypervisor import connection_of
 from ..journey import recorded
 from ..manifest import Manifest
@@ -18,6 +20,7 @@ from ..snapshot.freeze import frozen
 from ..store import ExportSession, Repository
 from .selection import Selection, select_definitions, select_snapshots
 from .ship import ship
+from .supported import check_exportable
 
 
 def export(
@@ -51,36 +54,42 @@ def export(
         definitions_only=definitions_only,
     )
     with recorded(record), connect(storage) as remote:
-        _check_drivers(environment)
+        check_exportable(environment)
         repository = Repository.open(remote, create=True)
         record.storage_node = StorageNode.used(storage, repository.id)
-        freeze = None
-        wanted = list(names)
+        taken = None
         if not definitions_only and (with_current or not (names or all_snapshots)):
             taken = snapshots.create(environment, _name_for_now(), description=description)
-            freeze = taken.longest_freeze
-            wanted.append(taken.name)
-        selection = (
-            select_definitions(environment)
-            if definitions_only
-            else select_snapshots(environment, wanted, every=all_snapshots)
-        )
-        record.snapshots = list(selection.names)
-        with repository.writing() as session:
-            record.export_id = session.export_id
-            record.save()
-            _send(environment, selection, session, record, description, freeze, progress or Quiet())
+        with _kept(taken):
+            wanted = [*names, *([taken.name] if taken else [])]
+            selection = (
+                select_definitions(environment)
+                if definitions_only
+                else select_snapshots(environment, wanted, every=all_snapshots)
+            )
+            record.snapshots = list(selection.names)
+            record.freeze_seconds = taken.longest_freeze if taken else None
+            with repository.writing() as session:
+                record.export_id = session.export_id
+                record.save()
+                _send(environment, selection, session, record, description, progress or Quiet())
     return record
-
-
-def _check_drivers(environment: Any) -> None:
-    """Refuse nodes that have no disks or memory we could reach before anything is done."""
-    for node in environment.get_nodes():
-        connection_of(node)
 
 
 def _name_for_now() -> str:
     return f"export-{datetime.datetime.now(datetime.timezone.utc):%Y%m%dT%H%M%SZ}"
+
+
+@contextmanager
+def _kept(taken: snapshots.SnapshotResult | None) -> Iterator[None]:
+    """If the export fails, the moment that was caught for it is not lost: say so."""
+    try:
+        yield
+    except DevopsError as error:
+        if taken is not None:
+            told = f"Snapshot {taken.name!r} was taken and is kept: export it with --snapshot"
+            error.hint = f"{error.hint}. {told}" if error.hint else told
+        raise
 
 
 def _send(
@@ -89,7 +98,6 @@ def _send(
     session: ExportSession,
     record: Export,
     description: str,
-    freeze_seconds: float | None,
     progress: Progress,
 ) -> None:
     # Suspending makes QEMU flush its caches; a file that a guest writes to would be read stale.
@@ -98,7 +106,7 @@ def _send(
         if not record.definitions_only:
             files = ship(files, session, progress)
     if freeze.longest is not None:
-        freeze_seconds = max(freeze.longest, freeze_seconds or 0.0)
+        record.freeze_seconds = max(freeze.longest, record.freeze_seconds or 0.0)
     manifest = Manifest(
         environment=read_environment(
             environment,
@@ -109,12 +117,11 @@ def _send(
         snapshots=selection.names,
         current=selection.current,
         definitions_only=record.definitions_only,
-        freeze_seconds=freeze_seconds,
+        freeze_seconds=record.freeze_seconds,
         host=read_host(connection_of(selection.nodes[0].node)),
         provenance=provenance(description=description),
     )
     session.publish(manifest.to_json(), summarise(manifest))
-    record.freeze_seconds = freeze_seconds
     record.bytes_read = session.stats.bytes_read
     record.bytes_sent = session.stats.bytes_sent
     record.bytes_deduplicated = session.stats.bytes_deduplicated

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,9 @@ from ..manifest.reading import parse_network
 from ..snapshot.pool import pool_of
 from .domain import check_definition
 from .target import Target
+
+# Conflicts of one kind that are named; with more, the reader has seen enough.
+_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,13 @@ def make_plan(manifest: Manifest, target: Target, *, data_size: int) -> Plan:
     plan = Plan(manifest, target, place_files(manifest, target.directory))
     for node in manifest.environment.nodes:
         check_definition(node)
+    _check_name(manifest)
     conflicts = [
-        *_database_conflicts(manifest),
-        *_domain_conflicts(manifest, target),
-        *_network_conflicts(manifest, target),
-        *_file_conflicts(plan, data_size),
+        *_few(_address_conflicts(manifest)),
+        *_few(_domain_conflicts(manifest, target)),
+        *_few(_network_conflicts(manifest, target)),
+        *_few(_file_conflicts(plan)),
+        *_space_conflict(target, data_size),
     ]
     if conflicts:
         raise ConflictError(
@@ -53,6 +58,23 @@ def make_plan(manifest: Manifest, target: Target, *, data_size: int) -> Plan:
             + "; ".join(conflicts)
         )
     return plan
+
+
+def _few(conflicts: Iterator[str]) -> list[str]:
+    """The first ones of a kind, and how many more there are."""
+    every = list(conflicts)
+    more = len(every) - _SHOWN
+    return [*every[:_SHOWN], *([f"and {more} more like that"] if more > 0 else [])]
+
+
+def _check_name(manifest: Manifest) -> None:
+    """With an environment of that name here, everything else is in the way as well."""
+    name = manifest.environment.name
+    if apps.get_model("devops", "Environment").objects.filter(name=name).exists():
+        raise ConflictError(
+            f"an environment {name!r} is in the database already",
+            hint=f"Run 'dos.py erase {name}' first, or import on another host",
+        )
 
 
 def place_files(manifest: Manifest, directory: Path) -> dict[str, str]:
@@ -72,10 +94,8 @@ def place_files(manifest: Manifest, directory: Path) -> dict[str, str]:
     return placed
 
 
-def _database_conflicts(manifest: Manifest) -> Iterator[str]:
+def _address_conflicts(manifest: Manifest) -> Iterator[str]:
     environment = manifest.environment
-    if apps.get_model("devops", "Environment").objects.filter(name=environment.name).exists():
-        yield f"an environment {environment.name!r} is in the database already"
     nets = [pool.net for pool in environment.address_pools]
     pools = apps.get_model("devops", "AddressPool").objects.filter(net__in=nets)
     for pool in pools.select_related("environment"):
@@ -126,25 +146,25 @@ def _overlap(one: netaddr.IPNetwork | None, other: netaddr.IPNetwork | None) -> 
     return one is not None and other is not None and (one in other or other in one)
 
 
-def _file_conflicts(plan: Plan, data_size: int) -> Iterator[str]:
+def _file_conflicts(plan: Plan) -> Iterator[str]:
     pool = pool_of(plan.target)
     with asking(f"looking into storage pool {pool.name()}"):
         pool.refresh()
         names = set(pool.listVolumes())
+    for path in plan.paths.values():
+        if Path(path).name in names or Path(path).exists():
+            yield f"a file {path} is there already"
+
+
+def _space_conflict(target: Target, data_size: int) -> Iterator[str]:
+    pool = pool_of(target)
+    with asking(f"asking for the size of storage pool {pool.name()}"):
         available = pool.info()[3]
-    for path in _existing(plan.paths.values(), names):
-        yield f"a file {path} is there already"
     if data_size > available:
         yield (
             f"storage pool {pool.name()!r} has {available} bytes free, "
             f"the export needs about {data_size}"
         )
-
-
-def _existing(paths: Iterable[str], names: set[str]) -> Iterator[str]:
-    for path in paths:
-        if Path(path).name in names or Path(path).exists():
-            yield path
 
 
 def network_uuid_is_free(target: Target, uuid: str) -> bool:

@@ -36,7 +36,7 @@ class Command(DevopsCommand):
             self.json({"id": entry.id, "manifest": json.loads(document)})
             return
         for key, value in _facts(entry.id, manifest):
-            self.stdout.write(f"{key + ':':<13}{value}")
+            self.stdout.write(f"{key + ':':<15}{value}")
         self._show_nodes(manifest)
         self._show_networks(manifest)
         self._show_files(manifest)
