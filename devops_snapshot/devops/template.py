@@ -30,7 +30,7 @@ VALUE_KINDS: tuple[tuple[object, str, tuple[type, ...]], ...] = (
     (True, "true or false", (bool, int)),
     (0, "a number", (int, float)),
     ([], "a list", (list,)),
-    ({}, "a mapping", (dict,)),
+    ({}, "a mapping", (dict, Section)),
 )
 """What a parameter with such a default takes."""
 
@@ -210,7 +210,7 @@ def _check_value(section: Mapping[str, Any], key: str, model: type[ParamedModel]
     field = getattr(model, key)
     default = field.default if isinstance(field, ParamField) else {}
     for example, kind, accepted in VALUE_KINDS:
-        if type(default) is type(example) and not isinstance(value, accepted):
+        if type(default) is type(example) and type(value) not in accepted:
             raise _error(section, key, f"{key} is {kind}, not {value!r}")
     _attempt(section, key, lambda: setattr(model(), key, value))
 

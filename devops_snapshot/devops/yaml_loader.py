@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -9,6 +10,8 @@ from typing import Any, TextIO
 import yaml
 
 from devops_snapshot.errors import TemplateError
+
+INTEGER = "tag:yaml.org,2002:int"
 
 
 class Section(dict[Any, Any]):
@@ -54,8 +57,25 @@ def _line(mark: yaml.Mark) -> str:
     return f"{mark.name}:{mark.line + 1}"
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe: what it makes is text, numbers, lists and mappings."""
+class _Scalars(yaml.SafeLoader):
+    """Safe: what it makes is text, numbers, lists and mappings.
+
+    Without YAML 1.1's numbers to the base of 60, to which 52:54:00:12:34:56 belongs.
+    """
+
+    yaml_implicit_resolvers = {
+        first: [(tag, regexp) for tag, regexp in resolvers if tag != INTEGER]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_Scalars.add_implicit_resolver(
+    INTEGER, re.compile(r"[-+]?(0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)$"), "-+0123456789"
+)
+
+
+class _Loader(_Scalars):
+    """A template's YAML."""
 
     def __init__(
         self,
@@ -109,7 +129,7 @@ class _Loader(yaml.SafeLoader):
             )
         value = self.environ.get(name, default)
         try:
-            return yaml.safe_load(value)
+            return yaml.load(value, _Scalars)  # a safe one
         except yaml.YAMLError as error:
             raise TemplateError(
                 f"{place}: The value of {name} is no YAML: {value!r}",
