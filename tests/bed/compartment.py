@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -55,12 +54,10 @@ class Compartment:
         mounts: Mapping[str, Path] | None,
     ) -> None:
         self.namespaces = mounts is not None
-        keeper = [sys.executable, "-I", str(KEEPER)]
-        if mounts is not None:
-            script = _mount_script(directory, bed=bed, mounts=mounts)
-            keeper = [*UNSHARE, "--kill-child", "sh", "-ec", f"{script}\nexec {shlex.join(keeper)}"]
+        script = _mount_script(directory, bed=bed, mounts=mounts) if mounts is not None else ""
+        unshare = (*UNSHARE, "--kill-child") if mounts is not None else ()
         self._keeper = subprocess.Popen(
-            keeper,
+            [*unshare, sys.executable, "-I", str(KEEPER), script],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -1,8 +1,9 @@
 """Runs as a process of its own: starts daemons on request and takes them down with itself.
 
-Standard input carries one JSON request a line, ``{"argv": [...], "env": {...}, "log": path}``; the
-answer is the daemon's process id. At the end of input, that is, when the owner closes the pipe or
-dies in whatever way, everything that was started here is killed, also what forked itself into the
+``keeper.py SCRIPT`` runs a shell script first, which sets up the namespaces it is in. Then standard
+input carries one JSON request a line, ``{"argv": [...], "env": {...}, "log": path}``; the answer is
+the daemon's process id. At the end of input, that is, when the owner closes the pipe or dies in
+whatever way, everything that was started here is killed, also what forked itself into the
 background. As the first process of a PID namespace it need only exit: the kernel does the rest.
 """
 
@@ -12,6 +13,7 @@ import ctypes
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -20,7 +22,8 @@ from pathlib import Path
 PR_SET_CHILD_SUBREAPER = 36
 
 
-def main() -> None:
+def main(script: str) -> None:
+    subprocess.run(["sh", "-ec", script], check=True)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # so that the kernel reaps for us
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     print("ready", flush=True)
@@ -72,4 +75,4 @@ def descendants(ancestor: int) -> Iterator[int]:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])
