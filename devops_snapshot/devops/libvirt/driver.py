@@ -5,12 +5,12 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 
 import libvirt
-from lxml import etree
-from netaddr import IPNetwork, cidr_abbrev_to_verbose
+from netaddr import IPNetwork
 
 from ..models.driver import Driver
 from ..models.params import ParamField, registered
 from .connection import asking, open_connection, shared_connection
+from .host_networks import subnets
 from .pool import get_pool
 
 MODULE = "devops.driver.libvirt.libvirt_driver"
@@ -55,28 +55,5 @@ class LibvirtDriver(Driver):
 
     def get_allocated_networks(self) -> list[IPNetwork]:
         """The subnets of all networks that libvirt has, running or not."""
-        subnets: list[IPNetwork] = []
         with self.asking("list the networks"):
-            for network in self.conn.listAllNetworks():
-                subnets += _subnets(_description(network))
-        return subnets
-
-
-def _description(network: libvirt.virNetwork) -> str:
-    """The network's XML; an empty network where somebody undefined it a moment ago."""
-    try:
-        return str(network.XMLDesc())
-    except libvirt.libvirtError as error:
-        if error.get_error_code() == libvirt.VIR_ERR_NO_NETWORK:
-            return "<network/>"
-        raise
-
-
-def _subnets(description: str) -> list[IPNetwork]:
-    """The subnets in a network's XML; without prefix or netmask it is the address's class."""
-    subnets = []
-    for ip in etree.fromstring(description).iterfind("ip[@address]"):
-        address, mask = ip.get("address", ""), ip.get("prefix") or ip.get("netmask")
-        subnet = f"{address}/{mask}" if mask else cidr_abbrev_to_verbose(address)
-        subnets.append(IPNetwork(subnet).cidr)
-    return subnets
+            return subnets(self.conn)

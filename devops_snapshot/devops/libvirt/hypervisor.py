@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import textwrap
 import uuid
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +19,7 @@ from .elements import E
 LOG = logging.getLogger(__name__)
 
 PROBE_MEMORY = 16  # MiB
+REASON_LENGTH = 200  # characters; QEMU can be wordy
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ def kvm_works(uri: str, architecture: str) -> bool:
     """Whether the host runs guests in KVM: asked once a process, with a warning if it does not."""
     reason = _kvm_failure(shared_connection(uri), architecture)
     if reason:
+        reason = textwrap.shorten(reason, REASON_LENGTH, placeholder=" ...")
         LOG.warning("KVM is unusable on %s: nodes are emulated, slowly (%s)", uri, reason)
     return not reason
 

@@ -14,6 +14,7 @@ from ..models.params import ParamField, ParamMultiField, registered
 from . import names, support
 from .connection import find_network
 from .driver import MODULE, LibvirtDriver
+from .host_networks import define_on_own_bridge
 from .network_xml import Dhcp, DhcpHost, HostAddress, NetworkSpec, network_xml
 
 FORWARD_MODES = (None, "nat", "route", "bridge", "private", "vepa", "passthrough", "hostdev")
@@ -83,7 +84,7 @@ class LibvirtL2NetworkDevice(L2NetworkDevice):
         """
         support.refuse(support.network_problems(self))
         with ExitStack() as undo, self.driver.asking(f"define network '{self.network_name}'"):
-            network = self.driver.conn.networkDefineXML(network_xml(self._spec()))
+            network = define_on_own_bridge(self.driver.conn, network_xml(self._spec()))
             undo.callback(network.undefine)
             network.setAutostart(True)
             self.uuid = network.UUIDString()

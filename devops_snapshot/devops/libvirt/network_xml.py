@@ -46,8 +46,7 @@ class HostAddress:
 class NetworkSpec:
     """A network to be defined; ``forward`` is None (isolated), ``nat`` or ``route``.
 
-    Without ``bridge`` libvirt takes the first ``virbrN`` that neither a network nor a device of
-    its host bears, at once and under its own lock.
+    Without ``bridge`` libvirt picks a free ``virbrN``.
     """
 
     name: str

@@ -45,6 +45,20 @@ def check_supported(environment: Environment) -> None:
     refuse(problem for group in environment.get_groups() for problem in group_problems(group))
 
 
+def check_startable(environment: Environment) -> None:
+    """Raise an error that names every network which cannot be brought up; touch nothing.
+
+    :raises UnsupportedError: a network has VLANs or a parent interface
+    """
+    devices = environment.get_env_l2_network_devices()
+    refuse(
+        problem
+        for device in devices
+        if isinstance(device.driver, LibvirtDriver)
+        for problem in network_start_problems(cast("LibvirtL2NetworkDevice", device))
+    )
+
+
 def refuse(problems: Iterable[DevopsError]) -> None:
     """Raise nothing, the one problem, or an error of the first one's class that names them all."""
     found = {problem.message: problem for problem in problems}

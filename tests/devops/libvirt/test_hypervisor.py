@@ -74,7 +74,7 @@ def test_emulation_is_warned_of_once(without_kvm: Host, caplog: pytest.LogCaptur
     assert without_kvm.connection.listAllDomains() == []
 
 
-@pytest.mark.usefixtures("rows")
+@pytest.mark.usefixtures("database")
 def test_the_row_goes_on_saying_what_the_template_said(without_kvm: Host) -> None:
     node = Builder(without_kvm, use_host_cpu=True).node("admin", hypervisor="kvm")
     node.define()
@@ -84,7 +84,7 @@ def test_the_row_goes_on_saying_what_the_template_said(without_kvm: Host) -> Non
     assert node.hypervisor == "kvm"
 
 
-@pytest.mark.usefixtures("rows", "nothing_known")
+@pytest.mark.usefixtures("database", "nothing_known")
 def test_a_node_with_kvm_and_the_hosts_cpu_starts_wherever_it_is(alpha: Host) -> None:
     node = Builder(alpha, use_host_cpu=True).node("admin", hypervisor="kvm")
     node.define()

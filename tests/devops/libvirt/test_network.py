@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from netaddr import IPNetwork
 
+from devops_snapshot.devops.libvirt.connection import open_connection
+from devops_snapshot.devops.libvirt.host_networks import define_on_own_bridge
 from devops_snapshot.devops.libvirt.network import LibvirtL2NetworkDevice
+from devops_snapshot.devops.libvirt.network_xml import NetworkSpec, network_xml
 from devops_snapshot.errors import ConflictError, NotFoundError, TemplateError, UnsupportedError
 from tests.bed import Host
 
 from .builder import DHCP_RANGE, Builder
 from .semantic import said
 
-pytestmark = pytest.mark.usefixtures("rows")
+pytestmark = pytest.mark.usefixtures("database")
 
 
 def reported(device: LibvirtL2NetworkDevice) -> str:
@@ -114,6 +119,17 @@ def test_bridges_avoid_those_of_networks_and_devices_of_the_host(alpha: Host) ->
         assert [device.bridge_name() for device in devices] == ["virbr0", "virbr2", "virbr3"]
     finally:
         alpha.run(["ip", "link", "del", "virbr1"])
+
+
+def test_bridges_stay_apart_when_many_define_at_once(alpha: Host) -> None:
+    def define(number: int) -> str:
+        with open_connection(alpha.uri) as connection:
+            xml = network_xml(NetworkSpec(f"network{number}"))
+            return str(define_on_own_bridge(connection, xml).bridgeName())
+
+    with ThreadPoolExecutor(8) as threads:
+        bridges = list(threads.map(define, range(16)))
+    assert len(set(bridges)) == 16
 
 
 def test_allocated_networks_are_all_subnets_that_libvirt_has(alpha: Host) -> None:

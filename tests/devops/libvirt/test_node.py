@@ -18,7 +18,7 @@ from tests.bed import Bed, Host
 from .builder import MIB, Builder
 from .semantic import ADDED_TO_DOMAINS, said
 
-pytestmark = pytest.mark.usefixtures("rows")
+pytestmark = pytest.mark.usefixtures("database")
 
 HMP = libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
 SECURE = libvirt.VIR_DOMAIN_XML_SECURE | libvirt.VIR_DOMAIN_XML_INACTIVE

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from devops_snapshot.devops.libvirt.support import check_supported, refuse
+from devops_snapshot.devops.libvirt.support import check_startable, check_supported, refuse
 from devops_snapshot.errors import ConflictError, NotFoundError, UnsupportedError
 from tests.bed import Host
 
 from .builder import DHCP_RANGE, MIB, Builder
 
-pytestmark = pytest.mark.usefixtures("rows")
+pytestmark = pytest.mark.usefixtures("database")
 
 
 def test_an_environment_that_can_be_defined_passes_and_is(alpha: Host) -> None:
@@ -62,6 +62,20 @@ def test_what_is_there_already_is_found_before_anything_is_made(alpha: Host) -> 
     with pytest.raises(ConflictError, match="network 'env_b' is already there"):
         check_supported(builder.environment)
     assert [network.name() for network in alpha.connection.listAllNetworks()] == ["env_b"]
+
+
+def test_networks_that_cannot_be_started_are_told_before_one_is(alpha: Host) -> None:
+    builder = Builder(alpha)
+    builder.network("admin")
+    check_startable(builder.environment)
+    builder.network("openstack_br", vlan_ifaces=[100])
+    builder.network("public", parent_iface={"phys_dev": "eth1"})
+    with pytest.raises(UnsupportedError) as caught:
+        check_startable(builder.environment)
+    assert str(caught.value) == (
+        "network 'openstack_br' cannot be started: its vlan_ifaces (100) is not supported yet; "
+        "network 'public' cannot be started: its parent_iface (eth1) is not supported yet"
+    )
 
 
 def test_a_missing_pool_is_told_once(alpha: Host) -> None:

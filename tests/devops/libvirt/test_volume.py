@@ -23,7 +23,7 @@ from tests.bed import Host
 
 from .builder import MIB, Builder
 
-pytestmark = pytest.mark.usefixtures("rows")
+pytestmark = pytest.mark.usefixtures("database")
 
 BYTES_PER_MIB = 1024**2
 
