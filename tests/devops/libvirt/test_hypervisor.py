@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from devops_snapshot.devops.libvirt.hypervisor import Hypervisor, choose, domain_types, kvm_works
+from devops_snapshot.devops.libvirt.hypervisor import choose, domain_types, kvm_works
 from devops_snapshot.errors import HypervisorError
 from tests.bed import Host
 
@@ -64,24 +64,22 @@ def without_kvm(alpha: Host, nothing_known: None) -> Iterator[Host]:
     alpha.run(["umount", str(KVM)])
 
 
-def test_emulation_is_warned_of_once(without_kvm: Host, caplog: pytest.LogCaptureFixture) -> None:
-    for _ in range(2):
-        chosen = choose(without_kvm.uri, requested="kvm", architecture="x86_64")
-        assert chosen == Hypervisor("qemu", EMULATOR)
-        assert chosen.host_cpu_mode == "maximum"
+@pytest.mark.usefixtures("database")
+def test_emulation_is_warned_of_once_and_the_row_says_what_the_template_said(
+    without_kvm: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    builder = Builder(without_kvm, use_host_cpu=True)
+    for name in ("admin", "slave-01"):
+        node = builder.node(name, hypervisor="kvm")
+        node.define()
+        assert "<domain type='qemu'>" in node.domain.XMLDesc()
+        assert "<cpu mode='maximum'" in node.domain.XMLDesc()
+        node.refresh_from_db()
+        assert node.hypervisor == "kvm"
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert f"KVM is unusable on {without_kvm.uri}: nodes are emulated" in caplog.text
-    assert without_kvm.connection.listAllDomains() == []
-
-
-@pytest.mark.usefixtures("database")
-def test_the_row_goes_on_saying_what_the_template_said(without_kvm: Host) -> None:
-    node = Builder(without_kvm, use_host_cpu=True).node("admin", hypervisor="kvm")
-    node.define()
-    assert "<domain type='qemu'>" in node.domain.XMLDesc()
-    assert "<cpu mode='maximum'" in node.domain.XMLDesc()
-    node.refresh_from_db()
-    assert node.hypervisor == "kvm"
+    domains = [domain.name() for domain in without_kvm.connection.listAllDomains()]
+    assert sorted(domains) == ["env_admin", "env_slave-01"]
 
 
 @pytest.mark.usefixtures("database", "nothing_known")
