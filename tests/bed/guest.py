@@ -112,13 +112,15 @@ class Guest:
         :raises GuestError: after ``timeout`` seconds
         """
         deadline = time.monotonic() + timeout
+        patience = 1.0  # seconds; grows, because on a busy machine every answer takes longer
         while True:
             try:
-                self.run("true", timeout=1.0)
+                self.run("true", timeout=patience)
                 return
             except GuestError:
                 if time.monotonic() > deadline:
                     raise
+            patience *= 1.3
 
     def run(self, command: str, *, check: bool = True, timeout: float = 60.0) -> str:
         """Run a shell command in the guest.
