@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from django.db import transaction
+
 from devops_snapshot.errors import DevopsError
 
+from .libvirt.support import check_supported
 from .models import Environment
 from .template import load_template
 
@@ -15,9 +18,13 @@ from .template import load_template
 def create_from_template(path: str | Path) -> Environment:
     """Make the environment that a template describes, switched off.
 
-    Raises TemplateError, ConflictError or HypervisorError; then nothing of it is left.
+    Raises TemplateError, ConflictError, UnsupportedError or HypervisorError; then nothing of it is
+    left.
     """
-    environment = Environment.create_environment(load_template(path))
+    settings = load_template(path)
+    with transaction.atomic():
+        environment = Environment.create_environment(settings)
+        check_supported(environment)
     with erased_on_failure(environment):
         environment.define()
     return environment

@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from ....console import DevopsCommand, add_environment_argument, add_node_argument
+from ...libvirt.support import check_startable
 from ...models import Environment
 
 
@@ -21,6 +22,7 @@ class Command(DevopsCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         environment = Environment.get(name=options["name"])
         node = environment.get_node(name=options["node_name"])
+        check_startable(environment)
         for group in environment.get_groups():
             group.start_networks()
         node.start()

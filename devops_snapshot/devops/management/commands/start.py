@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from ....console import DevopsCommand, add_environment_argument
+from ...libvirt.support import check_startable
 from ...models import Environment
 
 
@@ -18,4 +19,6 @@ class Command(DevopsCommand):
         add_environment_argument(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        Environment.get(name=options["name"]).start()
+        environment = Environment.get(name=options["name"])
+        check_startable(environment)
+        environment.start()
