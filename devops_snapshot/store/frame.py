@@ -20,8 +20,10 @@ from dataclasses import dataclass
 
 import zstandard
 
+from devops_snapshot.errors import FormatError
+
 from .hashing import digest
-from .sealed import damaged
+from .sealed import UPDATE_HINT, damaged
 
 FRAME_HEADER_SIZE = 32
 FRAME_PLAIN_LIMIT = 1024 * 1024  # bytes; a reader may rely on it when it allocates
@@ -72,7 +74,7 @@ def decode_frame(data: bytes, where: str) -> bytes:
     if codec == RAW:
         return payload
     if codec != ZSTD:
-        raise damaged(where, f"its codec {codec} is unknown")
+        raise FormatError(f"{where} has the unknown codec {codec}", hint=UPDATE_HINT)
     return decompress(payload, plain_size, where)
 
 

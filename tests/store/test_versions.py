@@ -132,6 +132,20 @@ def test_an_unknown_pack_version_is_refused(
         read(directory, exported, tmp_path / "copy")
 
 
+def test_an_unknown_codec_is_refused(
+    directory: Path, exported: tuple[str, LayerId], tmp_path: Path
+) -> None:
+    (pack,) = objects(directory, "packs")
+    content = bytearray(pack.read_bytes())
+    stored = int.from_bytes(content[20:24], "little")
+    content[16 + 3] = 9
+    payload = content[48 : 48 + stored]
+    content[32:48] = digest(bytes(content[16:32] + payload))[:16]
+    pack.write_bytes(content)
+    with pytest.raises(FormatError, match=f"{pack.name}, frame 0 has the unknown codec 9"):
+        read(directory, exported, tmp_path / "copy")
+
+
 def test_initialise_and_open(directory: Path) -> None:
     with opened(directory) as first, opened(directory) as second:
         assert isinstance(first, Repository)
