@@ -1,0 +1,59 @@
+"""Environments in Django's admin, to be read, not written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from .models import AddressPool, Driver, Environment, Group, L2NetworkDevice, Node, Volume
+
+
+class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
+    """A row and what libvirt has belong together: only drivers change them."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Environment, Driver)
+class NamedAdmin(ReadOnlyAdmin):
+    list_display = ["name", "created"]
+    search_fields = ["name"]
+
+
+@admin.register(Group)
+class GroupAdmin(ReadOnlyAdmin):
+    list_display = ["name", "environment", "driver"]
+    list_filter = ["environment"]
+
+
+@admin.register(AddressPool)
+class AddressPoolAdmin(ReadOnlyAdmin):
+    list_display = ["name", "net", "environment"]
+    list_filter = ["environment"]
+
+
+@admin.register(L2NetworkDevice)
+class L2NetworkDeviceAdmin(ReadOnlyAdmin):
+    list_display = ["name", "address_pool", "group"]
+    list_filter = ["group__environment"]
+
+
+@admin.register(Node)
+class NodeAdmin(ReadOnlyAdmin):
+    list_display = ["name", "role", "group", "created"]
+    list_filter = ["group__environment", "role"]
+
+
+@admin.register(Volume)
+class VolumeAdmin(ReadOnlyAdmin):
+    list_display = ["name", "node", "group", "backing_store"]
+    search_fields = ["name"]
