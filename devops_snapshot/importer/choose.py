@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import DevopsError, NotFoundError
+from ..errors import DevopsError, FormatError, NotFoundError
 from ..store import ExportEntry, Repository
 
 
@@ -21,11 +21,21 @@ def choose_export(repository: Repository, wanted: str) -> ExportEntry:
     if exact or len(matching) == 1:
         return (exact or matching)[0]
     if not matching:
-        raise NotFoundError(
-            f"there is no export {wanted!r}", hint="'dos.py list-exports' shows what there is"
-        )
+        raise _missing(repository, wanted)
     ids = ", ".join(entry.id for entry in matching[:5])
     raise DevopsError(f"{wanted!r} could be any of {len(matching)} exports: {ids}")
+
+
+def _missing(repository: Repository, wanted: str) -> DevopsError:
+    """Why an export is not in the listing: it is damaged, or there is none of that id."""
+    try:
+        repository.manifest(wanted)
+    except FormatError as error:
+        return error
+    except NotFoundError:
+        pass
+    hint = "'dos.py list-exports' shows what there is"
+    return NotFoundError(f"there is no export {wanted!r}", hint=hint)
 
 
 def _latest(exports: list[ExportEntry], environment: str) -> ExportEntry:

@@ -1,0 +1,236 @@
+"""The main job, whole: an environment leaves alpha and comes back to life on beta.
+
+One journey is made for each database; the tests look at different sides of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.bed import Bed
+
+from .scenario import NODES, Place, images_differ, keep_images
+
+NOTE = "/run/note"
+DISK = 32  # MiB, the part of the disks that is written to
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An environment as it was found at some moment."""
+
+    records: dict[str, Any]
+    devices: dict[str, Any]
+    networks: dict[str, Any]
+    snapshots: list[str]
+    disks: dict[str, str]
+
+    @classmethod
+    def at(cls, place: Place) -> Seen:
+        return cls(
+            records=place.records(),
+            devices=place.devices(),
+            networks=place.networks(),
+            snapshots=place.snapshots(),
+            disks={node: place.guest(node).disk_digest(mebibytes=DISK) for node in NODES},
+        )
+
+
+@dataclass(frozen=True)
+class Trip:
+    """The journey's stages.
+
+    :param frozen: each guest's ticks right before and right after it was frozen
+    :param early: digests of the disks at the snapshot ``early``
+    """
+
+    alpha: Place
+    beta: Place
+    storage: str
+    first: dict[str, Any]
+    again: dict[str, Any]
+    manifest: dict[str, Any]
+    before: Seen
+    after: Seen
+    early: dict[str, str]
+    frozen: dict[str, tuple[int, int]]
+    ticks: dict[str, int]
+    kept: Path
+    left_nothing: bool
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def trip(bed: Bed, request: pytest.FixtureRequest) -> Iterator[Trip]:
+    hosts = bed.host("alpha"), bed.host("beta")
+    envs = [bed.postgres(host).env if request.param == "postgresql" else {} for host in hosts]
+    alpha, beta = (Place(host, env) for host, env in zip(hosts, envs, strict=True))
+    for place in (alpha, beta):
+        if place.env:
+            place.dos("migrate")
+    yield travel(alpha, beta, bed.storage().url)
+    bed.clean()
+
+
+def travel(alpha: Place, beta: Place, storage: str) -> Trip:
+    alpha.create()
+    early = {}
+    for node in NODES:
+        guest = alpha.guest(node)
+        guest.fill_disk(mebibytes=4, offset=8)
+        guest.write_file(NOTE, f"{node} remembers")
+        early[node] = guest.disk_digest(mebibytes=DISK)
+    alpha.dos("snapshot", "trip", "early")
+    for node in NODES:
+        alpha.guest(node).fill_disk(mebibytes=4, offset=24)
+    ticks_before = {node: alpha.guest(node).ticks() for node in NODES}
+    alpha.dos("snapshot", "trip", "late", "--description", "the moment")
+    alpha.dos("suspend", "trip")
+    alpha.dos("resume", "trip")
+    frozen = {node: (ticks_before[node], alpha.guest(node).ticks()) for node in NODES}
+    first = alpha.export("--snapshot", "late", storage=storage)
+    before = Seen.at(alpha)
+    kept = keep_images(alpha)
+    again = alpha.export("--snapshot", "late", storage=storage)
+    alpha.dos("erase", "trip")
+    empty = alpha.is_empty()
+    beta.dos("import-env", "latest:trip", "--storage", storage)
+    ticks = {node: beta.guest(node).ticks() for node in NODES}
+    return Trip(
+        alpha=alpha,
+        beta=beta,
+        storage=storage,
+        first=first,
+        again=again,
+        manifest=beta.manifest(storage, first["id"]),
+        before=before,
+        after=Seen.at(beta),
+        early=early,
+        frozen=frozen,
+        ticks=ticks,
+        kept=kept,
+        left_nothing=empty,
+    )
+
+
+def test_guests_count_on_from_the_tick_they_were_frozen_at(trip: Trip) -> None:
+    for node in NODES:
+        low, high = trip.frozen[node]
+        # ten ticks a second at most: a guest that was restarted or had run on would be far off
+        assert low <= trip.ticks[node] <= high + 150
+        time.sleep(0.5)
+        assert trip.beta.guest(node).ticks() > trip.ticks[node]
+
+
+def test_memory_holds_what_was_on_no_disk(trip: Trip) -> None:
+    for node in NODES:
+        assert trip.beta.guest(node).read_file(NOTE) == f"{node} remembers"
+
+
+def test_guests_see_the_same_disks(trip: Trip) -> None:
+    assert trip.after.disks == trip.before.disks
+
+
+def test_every_layer_is_bit_for_bit_equal(trip: Trip) -> None:
+    pool = trip.beta.host.pool_dir
+    for file in trip.manifest["files"]:
+        name = Path(file["path"]).name
+        if file["format"] == "qcow2":
+            assert images_differ(trip.kept / name, pool / name) == ""
+        else:
+            assert digest(trip.kept / name) == digest(pool / name), name
+    roles = [file["role"] for file in trip.manifest["files"]]
+    assert roles.count("memory") == 4
+    assert roles.count("base") == 4  # the shared image, node-2's own disk, two cdroms
+    assert roles.count("overlay") == 3  # on the image, and one on each disk since "early"
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_machines_are_the_same(trip: Trip) -> None:
+    assert trip.after.devices == trip.before.devices
+    assert len(trip.after.devices) == 2
+
+
+def test_networks_are_the_same_down_to_the_gateways_mac_address(trip: Trip) -> None:
+    assert trip.after.networks == trip.before.networks
+    assert set(trip.after.networks) == {"trip_admin", "trip_private"}
+
+
+def test_snapshots_are_the_same(trip: Trip) -> None:
+    assert trip.after.snapshots == trip.before.snapshots == ["early", "late"]
+
+
+def test_records_are_the_same(trip: Trip) -> None:
+    """Apart from the fresh overlays that the disks stand on: those begin their life here."""
+    for table, rows in trip.before.records.items():
+        if table not in ("node_volumes", "disks"):
+            assert trip.after.records[table] == rows, table
+    assert active_volumes(trip.after) == active_volumes(trip.before)
+    assert frozen_volumes(trip.after) == frozen_volumes(trip.before)
+
+
+def active_volumes(seen: Seen) -> list[Any]:
+    return [[node, volume, params["target_dev"]] for node, volume, params in seen.records["disks"]]
+
+
+def frozen_volumes(seen: Seen) -> list[Any]:
+    active = {(node, volume) for node, volume, _ in active_volumes(seen)}
+    rows = seen.records["node_volumes"]
+    return [row for row in rows if (row[0], row[1]) not in active or row[1] == "iso"]
+
+
+def test_nothing_is_left_where_it_came_from(trip: Trip) -> None:
+    assert trip.left_nothing
+
+
+def test_the_second_export_sends_no_data(trip: Trip) -> None:
+    assert trip.first["bytes_sent"] > 20_000_000
+    assert trip.again["bytes_sent"] < 100_000  # its manifest
+    assert trip.again["bytes_deduplicated"] == trip.again["bytes_read"] > 0
+
+
+def test_the_journey_is_on_record(trip: Trip) -> None:
+    """Rows of our own tables, read from the database itself on both sides."""
+    code = (
+        "import django, json; django.setup(); from devops_snapshot.models import {model} as M;"
+        "print(json.dumps([[r.export_id, r.state, r.environment_name, r.storage_url]"
+        " for r in M.objects.order_by('id')]))"
+    )
+    settings = {"DJANGO_SETTINGS_MODULE": "devops_snapshot.settings"}
+
+    def rows(place: Place, model: str) -> str:
+        command = [sys.executable, "-c", code.format(model=model)]
+        return place.host.run(command, env={**place.env, **settings}).stdout
+
+    assert trip.first["id"] in rows(trip.alpha, "Export")
+    assert '"done"' in rows(trip.alpha, "Export")
+    assert trip.again["id"] in rows(trip.beta, "Import")
+
+
+def test_goes_on_living(trip: Trip) -> None:
+    """Last: on beta it reverts, is snapshotted and exported again, and goes without remainder."""
+    beta = trip.beta
+    beta.dos("revert-resume", "trip", "early")
+    assert {node: beta.guest(node).disk_digest(mebibytes=DISK) for node in NODES} == trip.early
+    beta.dos("revert-resume", "trip", "late")
+    assert {
+        node: beta.guest(node).disk_digest(mebibytes=DISK) for node in NODES
+    } == trip.before.disks
+    third = beta.export("--snapshot", "late", storage=trip.storage)
+    assert third["bytes_sent"] < 1_000_000  # the headers of the images name other paths here
+    beta.dos("snapshot", "trip", "later")
+    beta.dos("snapshot-delete", "trip", "early")
+    assert beta.snapshots() == ["late", "later"]
+    assert beta.guest("node-1").disk_digest(mebibytes=DISK) == trip.before.disks["node-1"]
+    beta.dos("erase", "trip")
+    assert beta.is_empty()
