@@ -107,9 +107,7 @@ class SftpRemote:
     @contextmanager
     def _connection(self, path: str) -> Iterator[Connection]:
         """Lend a connection; what goes wrong with ``path`` meanwhile becomes a clear error."""
-        with self._lock:
-            link = self._idle.pop() if self._idle else None
-        link = link or open_connection(self._host)
+        link = self._take_idle() or open_connection(self._host)
         try:
             with self._clear_errors(link, path):
                 yield link
@@ -119,6 +117,15 @@ class SftpRemote:
                     self._idle.append(link)
             else:
                 link.close()
+
+    def _take_idle(self) -> Connection | None:
+        with self._lock:
+            while self._idle:
+                link = self._idle.pop()
+                if link.is_alive():
+                    return link
+                link.close()
+        return None
 
     def _rename(self, link: Connection, source: str, target: str) -> None:
         """Rename as SFTP version 3 has it: refused where the target exists."""
@@ -131,6 +138,10 @@ class SftpRemote:
             if error.errno is None and link.exists(target):
                 raise ConflictError(f"{target} exists already on {self._host.name}") from error
             raise
+
+    def _lost(self, link: Connection) -> StorageError:
+        link.close()
+        return StorageError(f"Connection to {self._host.address} was lost", hint="Try again")
 
     def _discard(self, link: Connection, path: str) -> None:
         with suppress(OSError, EOFError, paramiko.SSHException):
@@ -149,14 +160,10 @@ class SftpRemote:
                 hint="Check its owner and mode",
             ) from error
         except (EOFError, paramiko.SSHException) as error:
-            raise StorageError(
-                f"Connection to {self._host.address} was lost: {error}", hint="Try again"
-            ) from error
+            raise self._lost(link) from error
         except OSError as error:
             if not link.is_alive():
-                raise StorageError(
-                    f"Connection to {self._host.address} was lost: {error}", hint="Try again"
-                ) from error
+                raise self._lost(link) from error
             if link.is_nearly_full(self._location.path):
                 raise StorageError(
                     f"No space left for {where}", hint="Free space on the storage node"

@@ -19,7 +19,7 @@ from .layer import Layer
 from .layer_objects import find_layer
 from .layer_reader import LayerReader
 from .layer_sink import LayerSink
-from .names import LayerId
+from .names import LayerId, pack_path
 from .pack_indexes import PackIndexes
 
 _WINDOW = 64 * SEGMENT_CHUNKS  # chunks that are planned together: 1 GiB of the file
@@ -98,11 +98,12 @@ class ImportSession:
 
     def _has_packs(self, layer: Layer) -> bool:
         try:
-            for pack in layer.packs:
-                self._indexes.get(pack)
-        except FormatError:
+            return all(
+                self._remote.stat(pack_path(pack)).size == self._indexes.get(pack).size
+                for pack in layer.packs
+            )
+        except (FormatError, NotFoundError):
             return False
-        return True
 
 
 def _restore_window(

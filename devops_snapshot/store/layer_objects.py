@@ -25,24 +25,17 @@ def readable_layers(remote: Remote, layer_id: LayerId) -> Iterator[Layer]:
 
 
 def find_layer(remote: Remote, layer_id: LayerId, has_packs: Callable[[Layer], bool]) -> Layer:
-    """Return an object of a layer whose packs are all there; failing that, any that is readable.
+    """Return an object of a layer that is not damaged; of several, one whose packs are all there.
 
     :raises FormatError: the layer is damaged or missing
     """
-    failure = damaged(f"Layer {layer_id}", "it is missing")
-    fallback = None
-    for path in _paths(remote, layer_id):
-        try:
-            layer = _read(remote, layer_id, path)
-        except FormatError as error:
-            failure = error
-            continue
-        if has_packs(layer):
-            return layer
-        fallback = fallback or layer
-    if fallback:
-        return fallback
-    raise failure
+    paths = _paths(remote, layer_id)
+    if len(paths) == 1:
+        return _read(remote, layer_id, paths[0])
+    layers = list(readable_layers(remote, layer_id))
+    if not layers:
+        raise damaged(f"Layer {layer_id}", "it is missing, or each of its objects is damaged")
+    return next(filter(has_packs, layers), layers[0])
 
 
 def _paths(remote: Remote, layer_id: LayerId) -> list[str]:

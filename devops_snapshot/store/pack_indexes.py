@@ -56,6 +56,9 @@ class PackIndexes:
 
     def forget_all_but(self, packs: set[str]) -> None:
         """Drop what is cached of packs that are gone."""
+        with self._lock:
+            for pack in self._kept.keys() - packs:
+                del self._kept[pack]
         alive = {pack_path(pack) for pack in packs}
         for path in self._cache.names("packs") - alive:
             self._cache.forget(path)

@@ -21,7 +21,7 @@ from .jsontypes import JSON
 _CHECKSUM = b',"checksum":"'
 _TAIL_SIZE = len(_CHECKSUM) + 64 + len(b'"}')
 UPDATE_HINT = "A newer release of devops_snapshot wrote it: update this one"
-DAMAGED_HINT = "The storage node gave back other bytes than were written: check its disks"
+DAMAGED_HINT = "What is on the storage node is not what was written there: check its disks"
 
 
 def seal(kind: str, fields: Mapping[str, JSON], body: bytes | None = None) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 from devops_snapshot.remote import connect
@@ -22,6 +23,7 @@ CHUNK = 65536
 SEGMENT = 256 * CHUNK
 
 
+@lru_cache(maxsize=8)
 def noise(size: int, seed: int = 0) -> bytes:
     """Return bytes that do not compress and are the same each time."""
     return random.Random(seed).randbytes(size)

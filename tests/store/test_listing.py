@@ -12,7 +12,7 @@ from devops_snapshot.errors import ConflictError, NotFoundError
 from devops_snapshot.remote import Remote, connect
 from devops_snapshot.store import ExportEntry, Repository
 
-from .place import export, objects, opened
+from .place import export, opened
 
 
 def publish(repository: Repository, name: str) -> str:
@@ -111,8 +111,8 @@ def test_a_repository_is_made_where_there_is_no_directory(tmp_path: Path) -> Non
 def test_leases_are_held_and_released(repository: Repository, directory: Path) -> None:
     export_id, _, _ = export(repository)
     with repository.writing(), repository.reading(export_id):
-        leases = objects(directory, "leases")
-        assert sorted(path.name for path in leases).count("lease.json") == 2
+        leases = list(directory.glob("leases/*/lease.json"))
+        assert len(leases) == 2
         described = "".join(path.read_text() for path in leases)
         assert '"purpose":"export"' in described
         assert f'"purpose":"import","export":"{export_id}"' in described
