@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except DevopsError as error:
         return _fail(str(error), error.exit_code)
     except OperationalError as error:
-        return _fail(f"The database does not answer: {_first_line(error)}")
+        return _fail(_say(error))
     except KeyboardInterrupt:
         print("Interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -147,8 +147,10 @@ def _typed(module_name: str) -> str:
     return module_name.replace("_", "-")
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+def _say(error: OperationalError) -> str:
+    from devops_snapshot.devops.database import describe_database
+
+    return f"Cannot use {describe_database()}: {str(error).partition(chr(10))[0]}"
 
 
 def _fail(message: str, code: int = 1) -> int:

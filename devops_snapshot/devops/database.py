@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management import call_command
-from django.db import DEFAULT_DB_ALIAS, OperationalError, connections
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Model
@@ -36,7 +36,7 @@ FUEL_DEVOPS_DEFAULTS = {
 SQLITE_TIMEOUT = 30  # seconds to wait for another command that writes
 
 
-class DatabaseError(DevopsError):
+class DatabaseUnusableError(DevopsError):
     """The database cannot be reached, or is not ready to be used."""
 
 
@@ -86,7 +86,7 @@ def prepare_database() -> None:
     """See to it that the database can be used.
 
     SQLite is created and migrated when it is not up to date. PostgreSQL may be fuel-devops's: there
-    DatabaseError tells what to do.
+    DatabaseUnusableError tells what to do.
     """
     connection = connections[DEFAULT_DB_ALIAS]
     if connection.vendor == "sqlite":
@@ -94,7 +94,7 @@ def prepare_database() -> None:
         if not _is_migrated():
             _migrate_once()
     elif not _is_migrated():
-        raise DatabaseError(
+        raise DatabaseUnusableError(
             f"{_capitalized(describe_database())} lacks tables of this version",
             hint="Run `dos.py migrate`",
         )
@@ -109,7 +109,7 @@ def create_directory() -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DatabaseError(
+        raise DatabaseUnusableError(
             f"Cannot make {directory} for the database: {error.strerror}"
         ) from error
 
@@ -119,9 +119,9 @@ def _is_migrated() -> bool:
     try:
         executor = MigrationExecutor(connection)
         return not executor.migration_plan(executor.loader.graph.leaf_nodes())
-    except OperationalError as error:
+    except DatabaseError as error:
         reason = str(error).partition("\n")[0]
-        raise DatabaseError(
+        raise DatabaseUnusableError(
             f"Cannot open {describe_database()}: {reason}",
             hint="The DEVOPS_DB_* variables say which database is used",
         ) from error

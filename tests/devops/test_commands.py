@@ -11,7 +11,7 @@ from pathlib import Path
 import libvirt
 import pytest
 
-from tests.bed import Host
+from tests.bed import Bed, Host
 from tests.bed.template import template_env, two_nodes
 
 BMC = "bmc_network: true\n              bmc_port: 623"
@@ -186,6 +186,32 @@ def test_an_environment_that_cannot_be_made_leaves_nothing(
     assert done.stderr.count("\n") == 1
     assert things(alpha) == set()
     assert alpha.dos("list").stdout == ""
+
+
+@pytest.mark.parametrize("on_postgres", [False, True])
+def test_environments_made_at_the_same_moment(alpha: Host, bed: Bed, on_postgres: bool) -> None:
+    database = bed.postgres(alpha).env if on_postgres else {}
+    alpha.dos("migrate", env=database)
+    processes = [
+        alpha.popen(
+            ["python", "-m", "devops_snapshot", "create-env", str(two_nodes(alpha))],
+            env={**database, **template_env(alpha, name=name)},
+        )
+        for name in ("one", "two", "three")
+    ]
+    for process in processes:
+        assert process.communicate(timeout=120) == ("", "")
+        assert process.returncode == 0
+    nets = [row[1] for name in ("one", "two", "three") for row in nets_of(alpha, name, database)]
+    assert sorted(nets) == [f"10.109.{number}.0/24" for number in range(6)]
+    for name in ("one", "two", "three"):
+        alpha.dos("erase", name, env=database)
+    assert things(alpha) == set()
+
+
+def nets_of(host: Host, name: str, database: dict[str, str]) -> list[list[str]]:
+    lines = host.dos("net-list", name, env=database).stdout.splitlines()[2:]
+    return [line.split() for line in lines]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

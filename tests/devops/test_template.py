@@ -298,8 +298,8 @@ def test_settings_may_come_from_python(load: Any) -> None:
         ({"default": "second"}, 51, "l2_network_device 'admin' is there twice"),
         (
             {"default": "second", "  admin:\n": "  a:\n", "other": "b"},
-            63,
-            "Node 'master' is there tw",
+            62,
+            "Node 'master' is there twice",
         ),
     ],
 )

@@ -79,7 +79,7 @@ class AddressPool(ParamedModel, BaseModel):
         try:
             if isinstance(value, int) or str(value).startswith(("+", "-")):
                 return str(self.ip_network[int(value)])
-            return str(IPAddress(value))
+            return str(IPAddress(str(value)))
         except (IndexError, ValueError, TypeError, AddrFormatError) as error:
             raise DevopsError(
                 f"{value!r} ({place} of address pool {self.name!r}) is no address in {self.net}"

@@ -31,9 +31,9 @@ def model_class(driver_name: str, name: str) -> Any:
     """
     plain = apps.get_model("devops", name)
     for path, model in registered_models():
-        # a path reads devops.driver.libvirt.libvirt_driver:LibvirtNode
-        belongs = path.startswith((f"{driver_name}.", f"{driver_name}:"))
-        if belongs and model._meta.concrete_model is plain:
+        module = path.partition(":")[0]  # such as devops.driver.libvirt.libvirt_driver
+        belongs = driver_name in (module, module.rpartition(".")[0])
+        if belongs and model._meta.proxy and model._meta.concrete_model is plain:
             return model
     raise UnsupportedError(
         f"The driver {driver_name!r} of fuel-devops is not supported"

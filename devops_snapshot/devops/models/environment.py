@@ -153,7 +153,7 @@ class Environment(BaseModel):
         for group in groups:
             driver = group["driver"]
             name = RENAMED_DRIVERS.get(driver["name"], driver["name"])
-            self.add_group(group["name"], name, **driver.get("params", {}))
+            self.add_group(group["name"], name, **(driver.get("params") or {}))
 
     def add_group(self, group_name: str, driver_name: str, **driver_params: Any) -> Group:
         """Add an empty group; raises UnsupportedError for an unknown driver."""

@@ -92,10 +92,10 @@ class Group(BaseModel):
 
     # Adding parts
 
-    def add_l2_network_devices(self, devices: Mapping[str, Mapping[str, Any]]) -> None:
+    def add_l2_network_devices(self, devices: Mapping[str, Mapping[str, Any] | None]) -> None:
         """Add the networks of a template."""
         for name, params in devices.items():
-            self.add_l2_network_device(name=name, **params)
+            self.add_l2_network_device(name=name, **(params or {}))
 
     def add_l2_network_device(self, name: str, **params: Any) -> L2NetworkDevice:
         """Add a network; ``address_pool`` names one of the environment."""
@@ -133,13 +133,13 @@ class Group(BaseModel):
     def add_nodes(self, nodes: Iterable[Mapping[str, Any]]) -> None:
         """Add the nodes of a template."""
         for node in nodes:
-            self.add_node(name=node["name"], role=node.get("role"), **node.get("params", {}))
+            self.add_node(name=node["name"], role=node.get("role"), **(node.get("params") or {}))
 
     def add_node(self, name: str, role: str | None = None, **params: Any) -> Node:
         """Add a node with its interfaces, ``network_config`` and volumes."""
-        interfaces = params.pop("interfaces", ())
-        network_configs = params.pop("network_config", {})
-        volumes = params.pop("volumes", ())
+        interfaces = params.pop("interfaces", None) or ()
+        network_configs = params.pop("network_config", None) or {}
+        volumes = params.pop("volumes", None) or ()
         node: Node = self.driver.get_model_class("Node").objects.create(
             group=self, name=name, role=role, **params
         )

@@ -126,7 +126,10 @@ class Interface(ParamedModel):
             raise DevopsError(f"Unknown interface model {model!r}", hint=f"It is one of: {known}")
         owner = Interface.objects.filter(mac_address=mac_address).first()
         if owner is not None:
-            raise ConflictError(f"MAC address {mac_address} belongs to another node, {owner.node}")
+            raise ConflictError(
+                f"MAC address {mac_address} is that of node {owner.node}"
+                f" in environment {owner.node.group and owner.node.group.environment}"
+            )
         interface = cls.objects.create(
             node=node,
             l2_network_device=l2_network_device,

@@ -143,10 +143,10 @@ class Node(DrivenModel, BaseModel):
         )
         return interface
 
-    def add_network_configs(self, network_configs: Mapping[str, Mapping[str, Any]]) -> None:
+    def add_network_configs(self, network_configs: Mapping[str, Mapping[str, Any] | None]) -> None:
         """Add the ``network_config`` of a template."""
         for label, config in network_configs.items():
-            self.add_network_config(label=label, **config)
+            self.add_network_config(label=label, **(config or {}))
 
     def add_network_config(
         self,
