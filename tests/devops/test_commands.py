@@ -232,3 +232,25 @@ def test_being_asked_to_end_while_volumes_are_made(alpha: Host, number: signal.S
     assert "Traceback" not in complaint
     assert things(alpha) == set()
     assert alpha.dos("list").stdout == ""
+
+
+def test_what_was_made_but_not_recorded_goes_as_well(alpha: Host) -> None:
+    # as if the interruption had come between libvirt's answer and the row
+    alpha.dos("create-env", str(two_nodes(alpha)), env=template_env(alpha))
+    script = """
+import django
+django.setup()
+from devops_snapshot.devops.creation import erased_on_failure
+from devops_snapshot.devops.models import Environment, L2NetworkDevice, Node, Volume
+for model in (L2NetworkDevice, Node, Volume):
+    for row in model.objects.all():
+        row.uuid = None
+        row.save()
+with erased_on_failure(Environment.get(name="demo")):
+    raise KeyboardInterrupt
+"""
+    env = {"DJANGO_SETTINGS_MODULE": "devops_snapshot.settings"}
+    done = alpha.run(["python", "-c", script], env=env, check=False)
+    assert done.stderr.endswith("KeyboardInterrupt\n")
+    assert things(alpha) == set()
+    assert alpha.dos("list").stdout == ""
