@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import logging
 import os
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
@@ -120,6 +121,8 @@ def _transport(sock: Any, **arguments: Any) -> paramiko.Transport:
     """Return a transport that prefers GCM: a third faster here than CTR with its extra MAC."""
     transport = paramiko.Transport(sock, default_window_size=_WINDOW, **arguments)
     transport.set_keepalive(_KEEPALIVE)
+    if isinstance(sock, socket.socket):  # else every small request waits 40 ms for an earlier ACK
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     options = transport.get_security_options()
     fast = [cipher for cipher in options.ciphers if "gcm" in cipher]
     options.ciphers = [*fast, *(cipher for cipher in options.ciphers if cipher not in fast)]
