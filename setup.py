@@ -33,7 +33,6 @@ setup(
     classifiers=[
         "Framework :: Django :: 4.2",
         "Framework :: Django :: 5.2",
-        "License :: OSI Approved :: Apache Software License",
         "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3",
         "Topic :: Software Development :: Testing",
