@@ -8,8 +8,6 @@ from pathlib import Path
 
 from .interface import Remote
 from .local import LocalRemote
-from .sftp import SftpRemote
-from .ssh import resolve
 from .url import parse
 
 
@@ -23,6 +21,9 @@ def connect(url: str) -> Iterator[Remote]:
     if location.scheme == "file":
         yield LocalRemote(Path(location.path))
         return
+    from .sftp import SftpRemote  # here, because paramiko takes longer to load than a listing takes
+    from .ssh import resolve
+
     with closing(SftpRemote(location, resolve(location))) as remote:
         remote.check()
         yield remote

@@ -143,6 +143,8 @@ def _sections(sizes: Sequence[int], body: bytes, where: str) -> list[bytes]:
 def _check(layer: Layer, where: str) -> None:
     """Refuse a layer that would make a reader leave its bounds."""
     segments = -(-layer.chunks // SEGMENT_CHUNKS)
+    if layer.size < 0:
+        raise damaged(where, "its size makes no sense")
     if len(layer.segments) != segments * DIGEST_SIZE:
         raise damaged(where, "its number of segments does not fit its size")
     if not all(is_pack_name(pack) for pack in layer.packs):

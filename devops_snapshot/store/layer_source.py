@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -57,6 +58,8 @@ class FileSource:
         self.path = path
         self._descriptor = descriptor
         status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise StorageError(f"{path} is not a regular file")
         self._identity = _Identity.of(status)
         self._sparse = status.st_blocks * _BLOCK < status.st_size
         if self._sparse:
@@ -98,12 +101,19 @@ class FileSource:
             yield Extent(start, end - start)
 
     def pread(self, offset: int, length: int) -> bytes:
-        data = os.pread(self._descriptor, length, offset)
+        data = b""
         while len(data) < length:
-            more = os.pread(self._descriptor, length - len(data), offset + len(data))
-            if not more:
-                raise self._changed()
-            data += more
+            more = self._pread_some(offset + len(data), length - len(data))
+            data = data + more if data else more
+        return data
+
+    def _pread_some(self, offset: int, length: int) -> bytes:
+        try:
+            data = os.pread(self._descriptor, length, offset)
+        except OSError as error:
+            raise StorageError(f"{self.path} cannot be read: {error.strerror}") from error
+        if not data:
+            raise self._changed()
         return data
 
     def _seek(self, offset: int, whence: int) -> int:

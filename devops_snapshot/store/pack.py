@@ -64,13 +64,14 @@ class PackedFrame:
 class PackIndex:
     """What a pack holds.
 
+    :param kind: the value of a :class:`LayerKind`, or what a later release has added
     :param digests: 32 bytes for each chunk
     :param sizes: plain bytes of each chunk
     :param size: bytes of the whole pack
     """
 
     pack: str
-    kind: LayerKind
+    kind: int
     frames: Sequence[PackedFrame]
     digests: bytes
     sizes: array[int]
@@ -102,8 +103,8 @@ class PackIndex:
         return slice(start, start + self.sizes[chunk])
 
 
-def pack_header(kind: LayerKind) -> bytes:
-    return HEADER.pack(_HEADER_MAGIC, _VERSION, kind.value)
+def pack_header(kind: int) -> bytes:
+    return HEADER.pack(_HEADER_MAGIC, _VERSION, kind)
 
 
 def encode_trailer(index: PackIndex) -> bytes:
@@ -117,7 +118,7 @@ def encode_trailer(index: PackIndex) -> bytes:
         ]
     )
     offset = index.size - len(body) - FOOTER_SIZE
-    footer = _FOOTER.pack(_FOOTER_MAGIC, _VERSION, len(body), offset, index.kind.value, 0)
+    footer = _FOOTER.pack(_FOOTER_MAGIC, _VERSION, len(body), offset, index.kind, 0)
     return body + footer + digest(body + footer)
 
 
@@ -149,15 +150,18 @@ def decode_trailer(pack: str, trailer: bytes, where: str) -> PackIndex:
         raise damaged(where, "its index does not match its checksum")
     body = trailer[:-FOOTER_SIZE]
     _, _, _, offset, kind, _ = _FOOTER.unpack_from(trailer, len(body))
-    frame_count, chunk_count = _COUNTS.unpack_from(body)
+    frame_count, chunk_count = _COUNTS.unpack(body[: _COUNTS.size].ljust(_COUNTS.size, b"\0"))
     if len(trailer) != trailer_size(frame_count, chunk_count):
         raise damaged(where, "its index has the wrong size")
     digests_at = _COUNTS.size + frame_count * _FRAME.size
     sizes_at = digests_at + chunk_count * DIGEST_SIZE
+    frames = _decode_frames(body[_COUNTS.size : digests_at])
+    if sum(frame.chunks for frame in frames) != chunk_count:
+        raise damaged(where, "its frames hold another number of chunks")
     return PackIndex(
         pack=pack,
-        kind=LayerKind(kind),
-        frames=_decode_frames(body[_COUNTS.size : digests_at]),
+        kind=kind,
+        frames=frames,
         digests=body[digests_at:sizes_at],
         sizes=from_bytes("I", body[sizes_at:]),
         size=offset + len(trailer),

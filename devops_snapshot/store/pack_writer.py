@@ -101,7 +101,7 @@ class PackWriter:
 
     def _blocks(self) -> Iterator[bytes]:
         """Yield what the pack consists of; runs in the sending thread."""
-        yield pack_header(self._kind)
+        yield pack_header(self._kind.value)
         while future := self._queue.get():
             frame = future.result()
             self._note(frame)
@@ -120,7 +120,7 @@ class PackWriter:
 
     def _index(self, size: int) -> PackIndex:
         return PackIndex(
-            self.name, self._kind, self._frames, bytes(self._digests), self._sizes, size
+            self.name, self._kind.value, self._frames, bytes(self._digests), self._sizes, size
         )
 
 

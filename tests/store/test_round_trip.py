@@ -250,6 +250,11 @@ def test_a_file_that_changes_is_refused(repository: Repository, files: dict[str,
         pass
 
 
+def test_what_is_not_a_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="is not a regular file"), FileSource.open(tmp_path):
+        pass
+
+
 def test_a_sink_is_a_new_file_and_vanishes_on_failure(tmp_path: Path) -> None:
     (tmp_path / "present").write_bytes(b"x")
     with (
