@@ -14,8 +14,9 @@ from types import FrameType
 from typing import NoReturn
 
 import django
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import BaseCommand, get_commands, load_command_class
-from django.db import OperationalError
+from django.db import DatabaseError, OperationalError
 
 from devops_snapshot import __version__
 from devops_snapshot.errors import DevopsError
@@ -23,6 +24,9 @@ from devops_snapshot.errors import DevopsError
 PROGRAM = "dos.py"
 USAGE_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
 """Exit codes; the last two are those of a shell for a process that the signal ended."""
+
+UNUSABLE_DATABASE = (DatabaseError, OperationalError)
+"""What the database says when it is at fault; its other errors are ours."""
 
 SUMMARY_WIDTH = 78
 FOREIGN_GROUP = "Django"
@@ -45,8 +49,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except DevopsError as error:
         return _fail(str(error), error.exit_code)
-    except OperationalError as error:
-        return _fail(_say(error))
+    except ImproperlyConfigured as error:
+        return _fail(_first_line(error))
+    except DatabaseError as error:
+        if type(error) not in UNUSABLE_DATABASE:
+            raise
+        return _fail(_unusable(error))
     except KeyboardInterrupt:
         print("Interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -63,7 +71,8 @@ def _unwind_on_signals() -> None:
         raise SystemExit(128 + number)
 
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, unwind)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, unwind)
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -147,10 +156,14 @@ def _typed(module_name: str) -> str:
     return module_name.replace("_", "-")
 
 
-def _say(error: OperationalError) -> str:
+def _unusable(error: DatabaseError) -> str:
     from devops_snapshot.devops.database import describe_database
 
-    return f"Cannot use {describe_database()}: {str(error).partition(chr(10))[0]}"
+    return f"Cannot use {describe_database()}: {_first_line(error)}"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _fail(message: str, code: int = 1) -> int:

@@ -134,6 +134,13 @@ def test_postgresql_that_is_not_there(tmp_path: Path, name: str) -> None:
     assert "Connection refused" in done.stderr
 
 
+def test_an_engine_that_does_not_exist(tmp_path: Path) -> None:
+    done = dos(tmp_path, "list", DEVOPS_DB_ENGINE="nosuch")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Error: 'nosuch' isn't an available database backend")
+    assert done.stderr.count("\n") == 1
+
+
 def test_old_engine_names(tmp_path: Path) -> None:
     old = "django.db.backends.postgresql_psycopg2"
     done = dos(tmp_path, "list", DEVOPS_DB_ENGINE=old, DEVOPS_DB_HOST="192.0.2.1.x")
@@ -156,7 +163,9 @@ def test_a_reader_that_went_away(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (141, b"")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_being_asked_to_end(tmp_path: Path, number: signal.Signals, code: int) -> None:
     fifo = tmp_path / "template.yaml"
     os.mkfifo(fifo)
@@ -173,3 +182,22 @@ def test_being_asked_to_end(tmp_path: Path, number: signal.Signals, code: int) -
         _, complaint = process.communicate(timeout=30)
     assert process.returncode == code
     assert "Traceback" not in complaint
+
+
+def test_nohup(tmp_path: Path) -> None:
+    fifo = tmp_path / "template.yaml"
+    os.mkfifo(fifo)
+    process = subprocess.Popen(
+        ["nohup", *command("create-env", str(fifo))],
+        env=environ(tmp_path),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with fifo.open("w"):
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.2)
+    _, complaint = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert complaint == f"Error: {fifo} is no template: it has no `env_name`, `groups` ...\n"

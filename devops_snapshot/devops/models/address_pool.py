@@ -10,7 +10,8 @@ from netaddr import AddrFormatError, IPAddress, IPNetwork
 
 from devops_snapshot.errors import ConflictError, DevopsError
 
-from .params import BaseModel, ParamedModel, ParamField, registered
+from .base import BaseModel
+from .params import ParamedModel, ParamField, registered
 
 FIRST_HOST, LAST_HOST = 2, -2
 """Where addresses are taken from without a range: after the gateway, before the last address."""

@@ -10,7 +10,8 @@ from netaddr import IPNetwork
 
 from devops_snapshot.errors import UnsupportedError
 
-from .params import BaseModel, ParamedModel, registered, registered_models
+from .base import BaseModel
+from .params import ParamedModel, registered, registered_models
 
 LIBVIRT_DRIVER = "devops.driver.libvirt"
 RENAMED_DRIVERS = {"devops.driver.libvirt.libvirt_driver": LIBVIRT_DRIVER}

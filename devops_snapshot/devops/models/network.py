@@ -11,10 +11,10 @@ from django.db.models import QuerySet
 from devops_snapshot.errors import ConflictError, DevopsError
 
 from .address_pool import Address
-from .base import get_one
+from .base import BaseModel, get_one
 from .driver import DrivenModel
 from .fields import JSONTextField
-from .params import BaseModel, ParamedModel, ParamField, registered
+from .params import ParamedModel, ParamField, registered
 
 INTERFACE_MODELS = ("virtio", "e1000", "pcnet", "rtl8139", "ne2k_pci")
 

@@ -11,10 +11,10 @@ from django.db.models import QuerySet
 
 from devops_snapshot.errors import DevopsError, NotFoundError
 
-from .base import get_one
+from .base import BaseModel, get_one
 from .driver import DrivenModel
 from .network import Interface, NetworkConfig
-from .params import BaseModel, ParamField, registered
+from .params import ParamField, registered
 from .volume import DiskDevice, Volume
 
 

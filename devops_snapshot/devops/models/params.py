@@ -15,18 +15,7 @@ from django.db import models
 
 from devops_snapshot.errors import DevopsError
 
-from .base import BaseModel
 from .fields import JSONTextField
-
-__all__ = [
-    "BaseModel",
-    "ParamField",
-    "ParamGroup",
-    "ParamMultiField",
-    "ParamedModel",
-    "registered",
-    "registered_models",
-]
 
 T = TypeVar("T")
 ModelType = TypeVar("ModelType", bound="type[ParamedModel]")
@@ -163,11 +152,14 @@ class ParamedModel(models.Model):
     ) -> Any:
         """The row, of the class registered for its ``_class``, else of the plain model."""
         row = dict(zip(field_names, values, strict=True))
-        model = cls
-        if "params" in row:
-            plain: Any = cls._meta.concrete_model
-            model = _MODELS.get(row["params"].get("_class"), plain)
+        model = cls._model_of(row["params"]) if "params" in row else cls
         return super(ParamedModel, model).from_db(db, field_names, values, **kwargs)
+
+    @classmethod
+    def _model_of(cls, params: dict[str, Any]) -> type[ParamedModel]:
+        plain: Any = cls._meta.concrete_model
+        model = _MODELS.get(params["_class"], plain) if "_class" in params else plain
+        return model if issubclass(model, plain) else plain
 
     @classmethod
     def get_defined_params(cls) -> list[str]:
@@ -194,7 +186,7 @@ class ParamedModel(models.Model):
         super().save(*args, **kwargs)
 
 
-_MODELS: dict[str | None, type[ParamedModel]] = {}
+_MODELS: dict[str, type[ParamedModel]] = {}
 
 
 def registered(class_path: str) -> Callable[[ModelType], ModelType]:
@@ -213,4 +205,4 @@ def registered(class_path: str) -> Callable[[ModelType], ModelType]:
 
 def registered_models() -> Iterable[tuple[str, type[ParamedModel]]]:
     """All registered classes with their names in fuel-devops."""
-    return ((path, model) for path, model in _MODELS.items() if path is not None)
+    return _MODELS.items()

@@ -6,8 +6,9 @@ from typing import Any
 
 from django.db import models
 
+from .base import BaseModel
 from .driver import DrivenModel
-from .params import BaseModel, ParamedModel, ParamField, registered
+from .params import ParamedModel, ParamField, registered
 
 
 @registered("devops.models.volume:Volume")
