@@ -53,14 +53,12 @@ class SftpRemote:
     def write(self, path: str, data: Iterable[bytes], *, staging: str) -> int:
         unfinished, target = self._full(staging), self._full(path)
         with self._connection(unfinished) as link:
-            with link.sftp.open(unfinished, "wx") as file:
-                try:
+            file = link.sftp.open(unfinished, "wx")
+            try:
+                # while the file is still there: once it is gone, a full disk is full no more
+                with self._clear_errors(link, unfinished), file:
                     written = link.pipeline(file).write(data)
                     link.sync(file)
-                except BaseException:
-                    self._discard(link, unfinished)
-                    raise
-            try:
                 self._rename(link, unfinished, target)
             except BaseException:
                 self._discard(link, unfinished)

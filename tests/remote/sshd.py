@@ -10,7 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -61,12 +61,10 @@ class Sshd:
 
     def cut_connections(self) -> None:
         """Kill the processes that serve connections; the listening one stays."""
-        children = subprocess.run(
-            ["pgrep", "-P", str(self.pid)], capture_output=True, text=True, check=False
-        )
-        for pid in children.stdout.split():
-            subprocess.run(["pkill", "-KILL", "-P", pid], check=False)
-            os.kill(int(pid), signal.SIGKILL)
+        for child in _children(self.pid):
+            for pid in (*_children(child), child):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     def give(self, path: Path) -> None:
         """Make the storage user own a path, if tests run as root."""
@@ -91,6 +89,11 @@ def running_sshd(directory: Path, *, options: str = "") -> Iterator[Sshd]:
             yield replace(sshd, pid=process.pid)
         finally:
             process.terminate()
+
+
+def _children(pid: int) -> list[int]:
+    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
+    return [int(line) for line in found.stdout.split()]
 
 
 def make_key(path: Path, kind: str = "ed25519") -> None:
