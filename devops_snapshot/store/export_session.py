@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
@@ -24,6 +24,7 @@ from .lease import Lease
 from .names import LayerId, export_path, layer_path
 from .pack import LayerKind
 from .pack_set import PackSet
+from .progress import Progress, no_progress
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,6 @@ class Stats:
     chunks_read: int = 0
     chunks_sent: int = 0
     chunks_deduplicated: int = 0
-
-
-def no_progress(_bytes: int) -> None:
-    """Ignore progress."""
 
 
 class ExportSession:
@@ -76,7 +73,7 @@ class ExportSession:
         *,
         kind: LayerKind,
         parent: LayerId | None = None,
-        progress: Callable[[int], None] = no_progress,
+        progress: Progress = no_progress,
     ) -> LayerId:
         """Store a file and return the id that the manifest may name.
 
@@ -114,7 +111,7 @@ class ExportSession:
         source: LayerSource,
         kind: LayerKind,
         parent: LayerId | None,
-        progress: Callable[[int], None],
+        progress: Progress,
     ) -> Layer:
         builder = LayerBuilder(partial(self._keep, kind), self._tally)
         done = 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -21,6 +20,7 @@ from .layer_reader import LayerReader
 from .layer_sink import LayerSink
 from .names import LayerId, pack_path
 from .pack_indexes import PackIndexes
+from .progress import Progress, no_progress
 
 _WINDOW = 64 * SEGMENT_CHUNKS  # chunks that are planned together: 1 GiB of the file
 _THREADS = max(4, os.cpu_count() or 1)
@@ -41,10 +41,6 @@ class RestoreStats:
         return RestoreStats(
             self.bytes_received + other.bytes_received, self.bytes_written + other.bytes_written
         )
-
-
-def no_progress(_bytes: int) -> None:
-    """Ignore progress."""
 
 
 class ImportSession:
@@ -79,7 +75,7 @@ class ImportSession:
         layer_id: LayerId,
         sink: LayerSink,
         *,
-        progress: Callable[[int], None] = no_progress,
+        progress: Progress = no_progress,
     ) -> RestoreStats:
         """Write a whole layer to a sink.
 
@@ -111,7 +107,7 @@ def _restore_window(
     first: int,
     sink: LayerSink,
     threads: ThreadPoolExecutor,
-    progress: Callable[[int], None],
+    progress: Progress,
 ) -> RestoreStats:
     """Restore the chunks from ``first`` to the end of its window; holes are done at once."""
 

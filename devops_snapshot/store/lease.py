@@ -39,13 +39,22 @@ class Lease:
         self._directories: set[str] = set()
 
     def write(self, path: str, data: Iterable[bytes]) -> int:
-        """Create a durable object, at once or not at all; return its size."""
+        """Create a durable object, at once or not at all; return its size.
+
+        :raises StorageError: the lease was revoked, because it seemed dead
+        """
         directory = path.rpartition("/")[0]
         if directory not in self._directories:
             self._remote.mkdir(directory)
             self._directories.add(directory)
         staging = f"{self.directory}/unfinished-{next(self._numbers)}"
-        return self._remote.write(path, data, staging=staging)
+        try:
+            return self._remote.write(path, data, staging=staging)
+        except NotFoundError as error:
+            raise StorageError(
+                f"Lease {self.id} was revoked at {self._remote.url}, because it showed no life",
+                hint="Try again: what has arrived is not sent again",
+            ) from error
 
 
 @contextmanager
@@ -86,7 +95,7 @@ def _beat(remote: Remote, lease: Lease, stop: threading.Event) -> None:
             lease.write(f"{lease.directory}/beat-{number}", [b""])
             if number:
                 remote.remove(f"{lease.directory}/beat-{number - 1}")
-        except StorageError as error:
+        except (StorageError, NotFoundError) as error:
             log.warning("Lease %s misses a beat: %s", lease.id, error)
         if stop.wait(BEAT_SECONDS):
             return

@@ -14,7 +14,7 @@ import pytest
 
 from devops_snapshot.errors import StorageError
 from devops_snapshot.remote import connect
-from devops_snapshot.store import Extent, LayerKind, Repository
+from devops_snapshot.store import Extent, FileSource, LayerKind, Repository
 from tests.remote.sshd import Sshd, running_sshd
 
 from .place import CHUNK, export, make_file, noise, objects, opened, restore
@@ -135,6 +135,20 @@ def test_a_cut_connection_ends_an_export(monkeypatch: pytest.MonkeyPatch, tmp_pa
             export_id, (layer,), _ = export(repository, file)
             with repository.reading(export_id) as reading:
                 assert restore(reading, layer, tmp_path / "copy").read_bytes() == noise(CHUNK)
+
+
+def test_a_revoked_lease_publishes_nothing(tmp_path: Path) -> None:
+    file = make_file(tmp_path / "file", CHUNK, {0: noise(CHUNK)})
+    root = tmp_path / "repository"
+    with opened(root) as repository:
+        with repository.writing() as session, FileSource.open(file) as source:
+            session.add_layer(source, kind=LayerKind.BASE)
+            (lease,) = (root / "leases").iterdir()
+            lease.rename(root / "revoked")
+            with pytest.raises(StorageError, match=f"Lease {lease.name} was revoked at file://"):
+                session.publish(b"", {})
+        assert repository.exports() == []
+        assert objects(root, "packs", "layers", "exports") == []
 
 
 def test_a_sink_that_fails_ends_an_import(tmp_path: Path) -> None:
