@@ -45,7 +45,11 @@ class SftpRemote:
 
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
         full = self._full(path)
-        with self._connection(full) as link, link.sftp.open(full, "r") as file:
+        with (
+            self._connection(full) as link,
+            link.sftp.open(full, "r") as file,
+            self._clear_errors(link, full),  # before the file is closed, see _lost
+        ):
             if length is None:
                 length = max(0, (file.stat().st_size or 0) - offset)
             return link.pipeline(file).read(offset, length)
@@ -55,8 +59,8 @@ class SftpRemote:
         with self._connection(unfinished) as link:
             file = link.sftp.open(unfinished, "wx")
             try:
-                # while the file is still there: once it is gone, a full disk is full no more
-                with self._clear_errors(link, unfinished), file:
+                # errors are told while the file is there: without it the disk is full no more
+                with file, self._clear_errors(link, unfinished):
                     written = link.pipeline(file).write(data)
                     link.sync(file)
                 self._rename(link, unfinished, target)
@@ -138,6 +142,7 @@ class SftpRemote:
             raise
 
     def _lost(self, link: Connection) -> StorageError:
+        """Give up a connection, so that nothing waits for an answer from it any more."""
         link.close()
         return StorageError(f"Connection to {self._host.address} was lost", hint="Try again")
 
@@ -157,7 +162,7 @@ class SftpRemote:
                 f"No permission for {where} as user {self._host.user}",
                 hint="Check its owner and mode",
             ) from error
-        except (EOFError, paramiko.SSHException) as error:
+        except (EOFError, TimeoutError, paramiko.SSHException) as error:
             raise self._lost(link) from error
         except OSError as error:
             if not link.is_alive():

@@ -13,6 +13,7 @@ from devops_snapshot.errors import StorageError
 from .sftp_pipeline import Pipeline
 from .ssh import Host, open_ssh
 
+SILENCE = 120.0  # seconds without an answer after which a connection is lost
 _SAFE_BLOCK = 32 * 1024  # bytes that every server accepts in one request
 _LARGEST_BLOCK = 255 * 1024  # bytes; what OpenSSH offers
 _LIMITS = struct.Struct(">4Q")  # packet, read, write, open handles
@@ -27,6 +28,9 @@ class Connection:
         self.sftp = sftp
         self._ssh = ssh
         self._requests: Any = sftp  # the type stubs lack the methods for requests
+        channel = sftp.get_channel()
+        if channel is not None:
+            channel.settimeout(SILENCE)
         self._block_size = self._ask_block_size()
 
     def close(self) -> None:

@@ -8,7 +8,8 @@ prefetching reads are slow in ranges, so the answers are collected here, with th
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from paramiko import Message, SFTPClient
@@ -38,15 +39,12 @@ class Pipeline:
         :raises OSError: the server did not accept all of them
         """
         offset = 0
-        try:
+        with self._all_answered():
             for block in data:
                 for start in range(0, len(block), self._block_size):
                     part = block[start : start + self._block_size]
                     self._ask(CMD_WRITE, offset, len(part), part)
                     offset += len(part)
-        finally:
-            self._await_all()
-        self._raise_failure()
         return offset
 
     def read(self, offset: int, length: int) -> bytes:
@@ -56,15 +54,12 @@ class Pipeline:
         """
         for start in range(offset, offset + length, self._block_size):
             self._wanted.append((start, min(self._block_size, offset + length - start)))
-        try:
+        with self._all_answered():
             while self._wanted:
                 start, size = self._wanted.popleft()
                 self._ask(CMD_READ, start, size, size)
                 if not self._wanted:
                     self._await_all()  # a short answer puts its rest back into self._wanted
-        finally:
-            self._await_all()
-        self._raise_failure()
         received = sorted(self._received.items())
         self._received.clear()
         return b"".join(data for _, data in received)
@@ -75,6 +70,19 @@ class Pipeline:
         self._raise_failure()
         number = self._client._async_request(self, command, self._handle, int64(offset), argument)
         self._under_way[number] = offset, length
+
+    @contextmanager
+    def _all_answered(self) -> Iterator[None]:
+        """Leave no answer behind that the next request would take for its own."""
+        try:
+            yield
+        except TimeoutError:
+            raise  # there will be no answers, and the connection is given up
+        except BaseException:
+            self._await_all()
+            raise
+        self._await_all()
+        self._raise_failure()
 
     def _await_all(self) -> None:
         while self._under_way:

@@ -24,7 +24,10 @@ class Extent(NamedTuple):
 
 
 class LayerSource(Protocol):
-    """Bytes that can be read at any place."""
+    """What a layer is made from.
+
+    It is read by one thread, in ascending order and each place once, in pieces of up to 1 MiB.
+    """
 
     @property
     def size(self) -> int:

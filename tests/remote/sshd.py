@@ -61,10 +61,17 @@ class Sshd:
 
     def cut_connections(self) -> None:
         """Kill the processes that serve connections; the listening one stays."""
+        self._signal_connections(signal.SIGKILL)
+
+    def silence_connections(self) -> None:
+        """Stop the processes that serve connections, as if the network swallowed everything."""
+        self._signal_connections(signal.SIGSTOP)
+
+    def _signal_connections(self, number: signal.Signals) -> None:
         for child in _children(self.pid):
             for pid in (*_children(child), child):
                 with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+                    os.kill(pid, number)
 
     def give(self, path: Path) -> None:
         """Make the storage user own a path, if tests run as root."""

@@ -7,13 +7,14 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from devops_snapshot.errors import NotFoundError, StorageError
-from devops_snapshot.remote import AccessError, connect
+from devops_snapshot.remote import AccessError, connect, sftp_connection
 from devops_snapshot.store import Repository
 
 from .sshd import Sshd, make_key, running_sshd
@@ -192,6 +193,34 @@ def test_after_a_lost_connection_the_next_call_connects_again(
 
         with pytest.raises(StorageError, match=r"127\.0\.0\.1 port \d+ was lost"):
             remote.write("other", cut(), staging="unfinished")
+        assert remote.read("object") == b"x"
+
+
+@pytest.mark.parametrize("operation", ["read", "write", "stat"])
+def test_a_storage_node_that_falls_silent_is_given_up(
+    own_sshd: Sshd, monkeypatch: pytest.MonkeyPatch, operation: str
+) -> None:
+    monkeypatch.setattr(sftp_connection, "SILENCE", 0.5)
+    with connect(own_sshd.url()) as remote:
+        remote.write("object", [b"x"], staging="unfinished")
+
+        def data() -> Iterator[bytes]:
+            yield b"x" * 1000
+            own_sshd.silence_connections()
+            yield b"x" * 50_000_000
+
+        operations: dict[str, Callable[[], object]] = {
+            "read": lambda: remote.read("object"),
+            "stat": lambda: remote.stat("object"),
+            "write": lambda: remote.write("other", data(), staging="unfinished"),
+        }
+        if operation != "write":
+            own_sshd.silence_connections()
+        started = time.monotonic()
+        with pytest.raises(StorageError, match=r"127\.0\.0\.1 port \d+ was lost"):
+            operations[operation]()
+        assert time.monotonic() - started < 3
+        own_sshd.cut_connections()
         assert remote.read("object") == b"x"
 
 
