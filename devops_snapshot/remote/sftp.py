@@ -188,13 +188,20 @@ def _is_directory(attributes: paramiko.SFTPAttributes) -> bool:
 
 
 def _mkdir(client: paramiko.SFTPClient, path: str) -> None:
-    try:
-        if _is_directory(client.stat(path)):
-            return
-    except FileNotFoundError:
+    if _is_there(client, path):
+        return
+    if dirname(path) != path:
         _mkdir(client, dirname(path))
     try:
         client.mkdir(path)
     except OSError:
-        if not _is_directory(client.stat(path)):  # else another client was faster
+        if not _is_there(client, path):  # else another client was faster
             raise
+
+
+def _is_there(client: paramiko.SFTPClient, path: str) -> bool:
+    """Whether there is a directory of that name."""
+    try:
+        return _is_directory(client.stat(path))
+    except FileNotFoundError:
+        return False
