@@ -1,16 +1,16 @@
-"""Asking libvirt, with its refusals as errors of ours, and what a domain is doing."""
+"""Asking libvirt for a node's domain, and what it is doing."""
 
 from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import libvirt
 import libvirt_qemu
 
+from .connection import found, refused_as
 from .contract import Node
 from .errors import HypervisorError, NotFoundError, UnsupportedError
 
@@ -32,28 +32,13 @@ _STATES = {
 }
 
 
-@contextmanager
-def asking(what: str) -> Iterator[None]:
+def asking(what: str) -> AbstractContextManager[None]:
     """Turn libvirt's refusal into one line: what was asked for, and libvirt's reason.
 
-    :raises HypervisorError: libvirt refused
+    :raises ConflictError: something of that name is there already
+    :raises HypervisorError: any other refusal
     """
-    try:
-        yield
-    except libvirt.libvirtError as error:
-        reason = (error.get_error_message() or str(error)).strip().replace("\n", " ")
-        raise HypervisorError(f"{what} failed: {reason}") from error
-
-
-@contextmanager
-def private_connection(uri: str) -> Iterator[Any]:
-    """A connection of one's own: a shared one serves only five requests at a time."""
-    with asking(f"connecting to {uri}"):
-        connection = libvirt.open(uri)
-    try:
-        yield connection
-    finally:
-        connection.close()
+    return refused_as(f"{what} failed")
 
 
 def domain_of(node: Node, connection: Any = None) -> Any:
@@ -67,15 +52,14 @@ def domain_of(node: Node, connection: Any = None) -> Any:
     uuid = node.params.get("uuid")
     if not uuid:
         raise NotFoundError(f"node {node.name!r} has never been defined in libvirt")
-    try:
-        return connection.lookupByUUIDString(uuid)
-    except libvirt.libvirtError as error:
-        if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
-            raise HypervisorError(f"looking up node {node.name!r} failed: {error}") from error
+    with asking(f"looking up node {node.name!r}"):
+        domain = found(connection.lookupByUUIDString, uuid, libvirt.VIR_ERR_NO_DOMAIN)
+    if domain is None:
         raise NotFoundError(
             f"the domain of node {node.name!r} (UUID {uuid}) is not there on "
             f"{node.driver.connection_string}"
-        ) from error
+        )
+    return domain
 
 
 def connection_of(node: Node) -> Any:

@@ -9,17 +9,19 @@ import libvirt
 from ..contract import Environment, Node, Volume
 from ..errors import NotFoundError
 from ..hypervisor import asking, domain_of
+from ..interrupts import held_back
 from ..models import EnvironmentSnapshot
 from . import pool
+from .internal import check_uncovered
 from .layers import remove_unneeded
-from .metadata import SnapshotMetadata, check_uncovered, snapshots_of
+from .metadata import SnapshotMetadata, snapshots_of
 
 
 def delete(environment: Environment, name: str) -> list[str]:
     """Delete a snapshot on every node that has it; returns the names of these nodes.
 
     Layers that other snapshots or the running guest stand on stay as they are; children of the
-    snapshot become children of its parent.
+    snapshot become children of its parent. If it fails half way, it can be repeated.
 
     :raises NotFoundError: no node has it
     :raises ConflictError: an internal one beneath external ones
@@ -28,12 +30,13 @@ def delete(environment: Environment, name: str) -> list[str]:
     for _, domain, snapshot in found:
         if snapshot.internal:
             check_uncovered(domain, snapshot, hint="Delete those first")
-    for node, domain, snapshot in found:
-        if snapshot.internal:
-            _delete_from_libvirt(domain, name, 0)
-        else:
-            _delete_external(node, domain, snapshot)
-    EnvironmentSnapshot.objects.filter(environment_id=environment.id, name=name).delete()
+    with held_back():
+        for node, domain, snapshot in found:
+            if snapshot.internal:
+                _delete_from_libvirt(domain, name, 0)
+            else:
+                _delete_external(node, domain, snapshot)
+        EnvironmentSnapshot.objects.filter(environment_id=environment.id, name=name).delete()
     return [node.name for node, _, _ in found]
 
 
@@ -53,17 +56,21 @@ def _nodes_with(environment: Environment, name: str) -> list[tuple[Node, Any, Sn
 
 
 def _delete_external(node: Node, domain: Any, snapshot: SnapshotMetadata) -> None:
+    """Its metadata goes last: it says what is left to be done after a failure."""
     paths = {disk.path for disk in snapshot.snapshotted} | set(snapshot.overlays.values())
     candidates: list[Volume] = [v for v in node.get_volumes() if v.uuid in paths]
-    _delete_from_libvirt(domain, snapshot.name, libvirt.VIR_DOMAIN_SNAPSHOT_DELETE_METADATA_ONLY)
-    if snapshot.memory_path and not _memory_is_shared(domain, snapshot.memory_path):
+    remove_unneeded(node, domain, candidates, without=snapshot.name)
+    if snapshot.memory_path and not _memory_is_shared(domain, snapshot):
         pool.remove_file(node.driver, snapshot.memory_path)
-    remove_unneeded(node, domain, candidates)
+    _delete_from_libvirt(domain, snapshot.name, libvirt.VIR_DOMAIN_SNAPSHOT_DELETE_METADATA_ONLY)
 
 
-def _memory_is_shared(domain: Any, memory_path: str) -> bool:
+def _memory_is_shared(domain: Any, snapshot: SnapshotMetadata) -> bool:
     """A guest that did not run between two snapshots has one memory file for both."""
-    return any(other.memory_path == memory_path for other in snapshots_of(domain).values())
+    return any(
+        other.memory_path == snapshot.memory_path and other.name != snapshot.name
+        for other in snapshots_of(domain).values()
+    )
 
 
 def _delete_from_libvirt(domain: Any, name: str, flags: int) -> None:

@@ -23,6 +23,7 @@ class DomainDisk:
     :param format: driver type: ``qcow2``, ``raw``
     :param path: its file; None for an empty drive
     :param writable: the guest can change it, so that a snapshot needs an overlay
+    :param shared: several guests can change it at once, so that it cannot be snapshotted
     """
 
     target: str
@@ -30,6 +31,7 @@ class DomainDisk:
     format: str
     path: str | None
     writable: bool
+    shared: bool = False
 
 
 def parse(xml: str | bytes) -> etree._Element:
@@ -67,6 +69,7 @@ def _disk(element: etree._Element) -> DomainDisk:
         format="raw" if driver is None else driver.get("type", "raw"),
         path=None if source is None else source.get("file"),
         writable=device == "disk" and element.find("readonly") is None and not shared,
+        shared=shared,
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ class Freeze:
     """When each guest stopped and went on; filled in while it happens.
 
     :param stopped: domain name to seconds of the monotonic clock
-    :param seconds: domain name to how long it stood still
+    :param seconds: domain name to how long it stood still, at most
     """
 
     stopped: dict[str, float] = field(default_factory=dict)
@@ -43,25 +43,48 @@ def frozen(domains: Sequence[Any], *, resume: bool = True) -> Iterator[Freeze]:
     resume_now = True
     try:
         for domain in running:
-            with asking(f"suspending {domain.name()}"):
-                domain.suspend()
+            # Noted first: an interrupt may come right after libvirt has suspended it.
             freeze.stopped[domain.name()] = time.monotonic()
+            suspend(domain)
         yield freeze
         resume_now = resume
     finally:
-        _let_go(running, freeze, resume=resume_now)
+        with ExitStack() as every:  # one that fails does not keep the others standing still
+            for domain in reversed(running):
+                every.callback(_let_go, domain, freeze, resume=resume_now)
 
 
-def _let_go(domains: Sequence[Any], freeze: Freeze, *, resume: bool) -> None:
-    for domain in domains:
-        if domain.name() not in freeze.stopped:
-            continue
-        if resume and run_state(domain) is RunState.PAUSED:
-            with asking(f"resuming {domain.name()}"):
-                domain.resume()
-        freeze.went_on(domain.name())
+def _let_go(domain: Any, freeze: Freeze, *, resume: bool) -> None:
+    if domain.name() not in freeze.stopped:
+        return
+    if resume:
+        wake(domain)
+    freeze.went_on(domain.name())
 
 
-def states_of(domains: Mapping[str, Any]) -> dict[str, RunState]:
-    """What each domain is doing, by its key."""
-    return {key: run_state(domain) for key, domain in domains.items()}
+def suspend(domain: Any) -> None:
+    """Let a running guest stand still; QEMU writes out what it has cached."""
+    with asking(f"suspending {domain.name()}"):
+        domain.suspend()
+
+
+def wake(domain: Any) -> None:
+    """Let a paused guest go on; one that runs or is off stays as it is."""
+    if run_state(domain) is RunState.PAUSED:
+        with asking(f"resuming {domain.name()}"):
+            domain.resume()
+
+
+@contextmanager
+def awake(domain: Any) -> Iterator[None]:
+    """Inside, a paused guest runs.
+
+    Once its memory was saved it can neither be saved again nor have its disks moved until it does.
+    """
+    paused = run_state(domain) is RunState.PAUSED
+    wake(domain)
+    try:
+        yield
+    finally:
+        if paused:
+            suspend(domain)

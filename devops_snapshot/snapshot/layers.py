@@ -9,6 +9,7 @@ from django.apps import apps
 
 from ..contract import Node, Volume
 from .metadata import snapshots_of
+from .overlays import files_in_use
 
 
 def chain_of(volume: Volume) -> Iterable[Volume]:
@@ -19,40 +20,46 @@ def chain_of(volume: Volume) -> Iterable[Volume]:
         step = step.backing_store
 
 
-def needed_volumes(node: Node, domain: Any) -> set[int]:
-    """Ids of all volumes that a disk of the node or a snapshot of its domain stands on."""
-    by_path = {volume.uuid: volume for volume in node.get_volumes()}
-    tops = [device.volume for device in node.disk_devices if device.volume is not None]
+def needed_volumes(node: Node, domain: Any, *, without: str | None = None) -> set[int]:
+    """Ids of all volumes that the node or a snapshot of its domain stands on.
+
+    :param without: a snapshot that does not count
+    """
+    paths = set(files_in_use(domain))
     for snapshot in snapshots_of(domain).values():
-        tops += [by_path[str(d.path)] for d in snapshot.snapshotted if d.path in by_path]
+        if snapshot.name != without:
+            paths |= {str(disk.path) for disk in snapshot.snapshotted}
+    tops = [volume for volume in node.get_volumes() if volume.uuid in paths]
+    tops += [device.volume for device in node.disk_devices if device.volume is not None]
     return {layer.id for top in tops for layer in chain_of(top)}
 
 
-def remove_unneeded(node: Node, domain: Any, candidates: Sequence[Volume]) -> list[str]:
+def remove_unneeded(
+    node: Node, domain: Any, candidates: Sequence[Volume], *, without: str | None = None
+) -> list[str]:
     """Remove overlays that nothing needs any more, from the top down; returns their names.
 
     Only the candidates and what they stand on are looked at, and only overlays of this node: a
     volume without backing store, or a group's base image, stays whatever happens.
+
+    :param without: a snapshot that does not count
     """
-    needed = needed_volumes(node, domain)
-    removed: list[str] = []
-    for candidate in candidates:
-        for layer in list(chain_of(candidate)):
-            if layer.id is None:
-                continue  # an earlier candidate stood on it and took it along
-            if layer.id in needed or _carries_another(layer) or not _is_overlay(node, layer):
-                break
+    needed = needed_volumes(node, domain, without=without)
+    own = {volume.id for volume in node.get_volumes()}
+    layers = {layer.id: layer for top in candidates for layer in chain_of(top)}
+    removed = []
+    for layer in sorted(layers.values(), key=_depth, reverse=True):
+        is_overlay = layer.backing_store is not None and layer.id in own
+        if is_overlay and layer.id not in needed and not _carries_another(layer):
             removed.append(layer.name)
             layer.remove()
     return removed
 
 
+def _depth(volume: Volume) -> int:
+    return sum(1 for _ in chain_of(volume))
+
+
 def _carries_another(volume: Volume) -> bool:
     """Whether any volume, also of another environment, stands on it."""
     return bool(apps.get_model("devops", "Volume").objects.filter(backing_store=volume.id).exists())
-
-
-def _is_overlay(node: Node, volume: Volume) -> bool:
-    return volume.backing_store is not None and any(
-        own.id == volume.id for own in node.get_volumes()
-    )

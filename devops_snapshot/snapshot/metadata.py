@@ -14,7 +14,7 @@ from typing import Any
 import libvirt
 from lxml import etree
 
-from ..errors import ConflictError, FormatError, NotFoundError
+from ..errors import FormatError, NotFoundError
 from ..hypervisor import RunState, asking
 from .domain_xml import DomainDisk, disks_of, parse, serialise
 
@@ -71,25 +71,34 @@ def parse_snapshot(xml: str) -> SnapshotMetadata:
     root = parse(xml)
     domain = root.find("domain")
     name = root.findtext("name")
-    if domain is None or not name:
+    if root.tag != "domainsnapshot" or domain is None or not name:
         raise FormatError("a snapshot without name or domain definition")
     memory = root.find("memory")
-    overlays = _overlays(root)
-    memory_path = None if memory is None else memory.get("file")
     return SnapshotMetadata(
         name=name,
         parent=root.findtext("parent/name"),
         description=root.findtext("description") or "",
-        created=datetime.datetime.fromtimestamp(
-            int(root.findtext("creationTime") or 0), datetime.timezone.utc
-        ),
+        created=_time(root.findtext("creationTime") or "0"),
         state=_state(root.findtext("state") or "shutoff"),
-        memory_path=memory_path,
-        internal=not overlays and memory_path is None,
-        overlays=overlays,
+        memory_path=None if memory is None else memory.get("file"),
+        internal=_is_internal(root),
+        overlays=_overlays(root),
         frozen=disks_of(domain),
         xml=xml,
     )
+
+
+def _time(text: str) -> datetime.datetime:
+    try:
+        return datetime.datetime.fromtimestamp(int(text), datetime.timezone.utc)
+    except (ValueError, OverflowError, OSError) as error:
+        raise FormatError(f"{text!r} is no time at which a snapshot was taken") from error
+
+
+def _is_internal(root: etree._Element) -> bool:
+    """Whether any state lies inside an image; that of a node without disks, when off, does not."""
+    parts = [*root.findall("memory"), *root.findall("./disks/disk")]
+    return any(part.get("snapshot") == "internal" for part in parts)
 
 
 def _state(word: str) -> RunState:
@@ -136,22 +145,6 @@ def snapshot_named(domain: Any, name: str) -> SnapshotMetadata:
         there = ", ".join(snapshots) or "none"
         raise NotFoundError(f"domain {domain.name()} has no snapshot {name!r}; it has: {there}")
     return snapshots[name]
-
-
-def check_uncovered(domain: Any, snapshot: SnapshotMetadata, *, hint: str) -> None:
-    """Refuse to touch an internal snapshot whose image has overlays on it by now.
-
-    :raises ConflictError: naming the image
-    """
-    with asking(f"reading the definition of {domain.name()}"):
-        now = {disk.target: disk.path for disk in disks_of(parse(domain.XMLDesc(0)))}
-    for disk in snapshot.snapshotted:
-        if now.get(disk.target) != disk.path:
-            raise ConflictError(
-                f"snapshot {snapshot.name!r} of {domain.name()} lies inside {disk.path}, "
-                "on which external snapshots stand by now",
-                hint=hint,
-            )
 
 
 def with_ancestors(snapshots: dict[str, SnapshotMetadata], names: set[str]) -> list[str]:

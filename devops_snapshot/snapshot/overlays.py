@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+import libvirt
 
 from ..contract import DiskDevice, Node, Volume
-from ..errors import NotFoundError
-from .domain_xml import DomainDisk
+from ..errors import ConflictError, NotFoundError
+from ..hypervisor import asking
+from .domain_xml import DomainDisk, parse
+
+MAX_ROW_NAME = 250
+"""Characters: a row takes 255, and a number may follow."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,31 @@ class Overlay:
     @property
     def path(self) -> str:
         return self.volume.uuid
+
+    def attach(self) -> None:
+        """Write to the database that the disk stands on it."""
+        self.device.volume = self.volume
+        self.device.save()
+
+    def discard(self, domain: Any) -> None:
+        """Undo its making.
+
+        :raises ConflictError: the domain stands on it, so it stays, and the database says so
+        """
+        if self.path in files_in_use(domain):
+            self.attach()
+            raise ConflictError(f"{domain.name()} stands on {self.path}, which stays therefore")
+        self.volume.remove()
+
+
+def files_in_use(domain: Any) -> frozenset[str]:
+    """Every file that the domain's disks stand on, now or after its next start."""
+    with asking(f"reading the definition of {domain.name()}"):
+        documents = [domain.XMLDesc(0), domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)]
+    sources = (
+        source for xml in documents for source in parse(xml).iterfind("./devices/disk//source")
+    )
+    return frozenset(source.get("file", "") for source in sources)
 
 
 def device_of(node: Node, disk: DomainDisk) -> DiskDevice:
@@ -67,7 +99,9 @@ def make_overlay(*, node: Node, device: DiskDevice, frozen: Volume, suffix: str)
     Named ``<deepest volume>.<suffix>`` as fuel-devops does; where that is taken (two disks of a
     node on one base image), a number follows. What is below may be raw, an overlay is always qcow2.
     """
-    volume = frozen.create_child(name=_free_name(node, f"{deepest(frozen).name}.{suffix}"))
+    volume = frozen.create_child(
+        name=_free_name(node, f"{deepest(frozen).name}.{suffix}"[:MAX_ROW_NAME])
+    )
     volume.format = "qcow2"
     try:
         volume.define()

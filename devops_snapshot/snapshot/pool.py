@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path, PurePath
 from typing import Any
 
-import libvirt
-
+from .. import storage_pool
 from ..contract import Pool
-from ..errors import ConflictError, NotFoundError, UnsupportedError
+from ..errors import ConflictError, DevopsError, UnsupportedError
 from ..hypervisor import asking
-from .domain_xml import parse
 
 MAX_FILE_NAME = 255
+"""Bytes."""
 
 
 def pool_of(driver: Pool) -> Any:
     """The driver's ``virStoragePool``.
 
     :raises NotFoundError: it is not there; the message names those that are
+    :raises HypervisorError: it is not started
     """
-    with asking(f"looking for storage pools on {driver.connection_string}"):
-        pools = {pool.name(): pool for pool in driver.conn.listAllStoragePools()}
-    if driver.storage_pool_name not in pools:
-        there = ", ".join(sorted(pools)) or "none"
-        raise NotFoundError(
-            f"storage pool {driver.storage_pool_name!r} is not there on "
-            f"{driver.connection_string}; it has: {there}",
-            hint="Create it with 'virsh pool-define-as', or name another in STORAGE_POOL_NAME",
-        )
-    pool = pools[driver.storage_pool_name]
-    if not pool.isActive():
-        raise NotFoundError(
-            f"storage pool {pool.name()!r} is not active",
-            hint=f"Start it with 'virsh pool-start {pool.name()}'",
-        )
-    return pool
+    return storage_pool.get_pool(
+        driver.conn, driver.storage_pool_name, uri=driver.connection_string
+    )
 
 
 def pool_directory(driver: Pool) -> Path:
@@ -45,13 +33,10 @@ def pool_directory(driver: Pool) -> Path:
     """
     pool = pool_of(driver)
     with asking(f"asking for the path of storage pool {pool.name()}"):
-        root = parse(pool.XMLDesc(0))
-    path = root.findtext("target/path")
-    if root.get("type") not in ("dir", "fs", "netfs") or not path:
-        raise UnsupportedError(
-            f"storage pool {pool.name()!r} is of type {root.get('type')!r}, no directory of files"
-        )
-    return Path(path)
+        directory = storage_pool.directory_of(pool)
+    if directory is None:
+        raise UnsupportedError(f"storage pool {pool.name()!r} is no directory of files")
+    return directory
 
 
 def free_file(driver: Pool, name: str) -> Path:
@@ -59,41 +44,60 @@ def free_file(driver: Pool, name: str) -> Path:
 
     libvirt silently overwrites an existing memory file, so the caller must not guess.
 
-    :raises ConflictError: the name is too long for a file
+    :raises ConflictError: there are a thousand files of that name
     """
     directory = pool_directory(driver)
-    for attempt in ("", *(f"-{number}" for number in range(1000))):
-        if len((name + attempt).encode()) > MAX_FILE_NAME:
-            raise ConflictError(f"{name!r} is too long for a file name")
-        path = directory / (name + attempt)
-        if not path.exists() and volume_at(driver, path) is None:
+    for suffix in ("", *(f"-{number}" for number in range(1000))):
+        path = directory / _fitting(name, suffix)
+        if not is_there(driver, str(path)):
             return path
     raise ConflictError(
         f"storage pool {driver.storage_pool_name!r} is full of files named {name}-N"
     )
 
 
+def _fitting(name: str, suffix: str) -> str:
+    """Name and suffix, within what a file's name may have.
+
+    A longer name becomes the MD5 of the whole (32 hex digits) and as much of it as fits, as
+    fuel-devops does with the names of volumes.
+    """
+    room = MAX_FILE_NAME - len(suffix.encode())
+    if len(name.encode()) > room:
+        digest = hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()
+        name = (digest.encode() + name.encode())[:room].decode(errors="ignore")
+    return name + suffix
+
+
+def is_there(driver: Pool, path: str) -> bool:
+    """Whether there is such a file, also where only libvirt may look."""
+    return Path(path).exists() or volume_at(driver, path) is not None
+
+
 def volume_at(driver: Pool, path: PurePath | str) -> Any | None:
     """The ``virStorageVol`` at a path, or None."""
-    try:
-        return driver.conn.storageVolLookupByPath(str(path))
-    except libvirt.libvirtError as error:
-        if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
-            raise
-        return None
+    with asking(f"looking up {path}"):
+        return storage_pool.find_volume(driver.conn, str(path))
 
 
 def refresh(driver: Pool) -> None:
     """Let the pool see files that appeared without its doing."""
     with asking(f"refreshing storage pool {driver.storage_pool_name}"):
-        pool_of(driver).refresh()
+        storage_pool.refresh(pool_of(driver))
 
 
 def remove_file(driver: Pool, path: PurePath | str) -> None:
-    """Delete a file, through the pool where it knows it; one that is gone is no error."""
-    volume = volume_at(driver, path)
-    if volume is None:
-        Path(path).unlink(missing_ok=True)
+    """Delete a file, through the pool where it lies in it; one that is gone is no error.
+
+    :raises DevopsError: it cannot be deleted
+    """
+    if PurePath(path).parent == pool_directory(driver):
+        with asking(f"deleting {path}"):
+            volume = storage_pool.find_by_path(pool_of(driver), str(path))
+            if volume is not None:
+                volume.delete(0)
         return
-    with asking(f"deleting {path}"):
-        volume.delete(0)
+    try:
+        Path(path).unlink(missing_ok=True)
+    except OSError as error:
+        raise DevopsError(f"{path} cannot be deleted: {error.strerror}") from error

@@ -12,31 +12,37 @@ from ..hypervisor import asking
 from .domain_xml import parse, serialise, with_sources
 
 
-def restore_memory(
+def adapted_to_memory(
     connection: Any,
     memory_path: str,
     sources: Mapping[str, tuple[str, str]],
     *,
     emulator: str | None,
-    paused: bool,
-) -> None:
-    """Let a guest go on from a memory file, with its disks on ``sources``.
+) -> str:
+    """The ``<domain>`` for :func:`restore_memory`, with its disks on ``sources``.
 
     Starts from the XML inside the file: it is the one whose guest ABI the memory fits. Its disks,
     however, name the layers that were frozen then; left alone, the guest would write into them.
 
     :param sources: disk target to (path, format)
     :param emulator: path of QEMU on this host; the file names the one where it was saved
-    :raises HypervisorError: libvirt refused
+    :raises HypervisorError: libvirt cannot read the file
     """
     with asking(f"reading the domain in {memory_path}"):
         saved = connection.saveImageGetXMLDesc(
             memory_path, libvirt.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE
         )
-    adapted = serialise(with_sources(parse(saved), sources, emulator=emulator))
-    flags = libvirt.VIR_DOMAIN_SAVE_PAUSED if paused else libvirt.VIR_DOMAIN_SAVE_RUNNING
+    return serialise(with_sources(parse(saved), sources, emulator=emulator))
+
+
+def restore_memory(connection: Any, memory_path: str, definition: str) -> None:
+    """Let a guest come back, paused, from a memory file.
+
+    :param definition: as :func:`adapted_to_memory` makes it
+    :raises HypervisorError: libvirt or QEMU refused
+    """
     with asking(f"restoring the memory from {memory_path}"):
-        connection.restoreFlags(memory_path, adapted, flags)
+        connection.restoreFlags(memory_path, definition, libvirt.VIR_DOMAIN_SAVE_PAUSED)
 
 
 def define(
@@ -51,8 +57,10 @@ def define(
         return connection.defineXML(serialise(adapted))
 
 
-def set_current(domain: Any, document: str) -> None:
-    """Redefine a snapshot of the domain as the one that "now" descends from."""
-    flags = libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REDEFINE | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_CURRENT
-    with asking(f"making a snapshot of {domain.name()} the current one"):
-        domain.snapshotCreateXML(document, flags)
+def redefine(domain: Any, document: str, *, current: bool = True) -> Any:
+    """Tell libvirt of a snapshot, if ``current`` as the one that "now" descends from."""
+    flags = libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REDEFINE
+    if current:
+        flags |= libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_CURRENT
+    with asking(f"recording a snapshot of {domain.name()}"):
+        return domain.snapshotCreateXML(document, flags)

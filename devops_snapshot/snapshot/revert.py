@@ -7,46 +7,78 @@ before goes away when nothing stands on it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import libvirt
-from django.db import transaction
+from django.db import DatabaseError, transaction
 
 from ..contract import Environment, Node, Volume
-from ..errors import NotFoundError
-from ..hypervisor import RunState, asking, domain_of, run_state
-from . import pool
+from ..errors import DevopsError, NotFoundError
+from ..hypervisor import asking, domain_of
+from ..interrupts import held_back
+from . import internal, pool
 from .domain_xml import DomainDisk
-from .layers import remove_unneeded
-from .metadata import SnapshotMetadata, check_uncovered, snapshots_of, with_files
+from .freeze import wake
+from .layers import chain_of, remove_unneeded
+from .metadata import SnapshotMetadata, current_snapshot, snapshots_of, with_files
 from .overlays import Overlay, device_of, make_overlay, volume_at_path
-from .restore import define, restore_memory, set_current
+from .restore import adapted_to_memory, define, redefine, restore_memory
+from .undo import Undo, undoing
 
 
 @dataclass(frozen=True)
-class _NodeRevert:
+class _Step:
+    """One node's part; ``current`` is the snapshot that "now" descends from."""
+
     node: Node
     domain: Any
     snapshot: SnapshotMetadata
+    current: SnapshotMetadata | None
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """One node whose overlays are made.
+
+    :param sources: where its disks will stand: disk target to (path, format)
+    :param before: the definition it has now
+    :param abandoned: the volumes its disks stand on now
+    :param restored: the definition that its memory will be restored with; None: it is to be off
+    """
+
+    step: _Step
+    overlays: Sequence[Overlay]
+    sources: dict[str, tuple[str, str]]
+    before: str
+    abandoned: Sequence[Volume]
+    restored: str | None
 
 
 def revert(environment: Environment, name: str, *, resume: bool = False) -> None:
     """Take all nodes back to a snapshot.
 
+    If it fails after the nodes were switched off, they stay off, on the disks they had; the error
+    says so.
+
     :param resume: guests that were running or paused then run on; else they stay paused
     :raises NotFoundError: a node lacks the snapshot, or a file of it; nothing was changed
     :raises ConflictError: it cannot be reverted without harm to another; nothing was changed
     """
-    reverts = [_check(node, name) for node in _nodes_with(environment, name)]
-    external = [step for step in reverts if not step.snapshot.internal]
-    _revert_external(external, name, resume=resume)
-    for step in reverts:
-        if step.snapshot.internal:
-            _revert_internal(step, resume=resume)
+    steps = [_check(node, name) for node in _nodes_with(environment, name)]
+    with held_back() as interrupts:
+        with undoing() as undo:
+            turns = [_prepare(step, undo) for step in steps if not step.snapshot.internal]
+            interrupts.heed()
+            with _saying_that_nodes_are_off(environment):
+                _carry_out(steps, turns, undo)
+        for turn in turns:
+            remove_unneeded(turn.step.node, turn.step.domain, turn.abandoned)
+        if resume:
+            for step in steps:
+                wake(step.domain)
 
 
 def _nodes_with(environment: Environment, name: str) -> list[Node]:
@@ -62,63 +94,96 @@ def _nodes_with(environment: Environment, name: str) -> list[Node]:
     return nodes
 
 
-def _check(node: Node, name: str) -> _NodeRevert:
+def _check(node: Node, name: str) -> _Step:
     domain = domain_of(node)
-    snapshot = snapshots_of(domain)[name]
+    snapshots = snapshots_of(domain)
+    snapshot = snapshots[name]
     if snapshot.internal:
-        _check_internal(domain, snapshot)
+        internal.check_uncovered(
+            domain,
+            snapshot,
+            hint="Reverting to it would destroy them: delete them first, or revert to one of them",
+        )
     else:
         _check_files(node, snapshot)
-    return _NodeRevert(node, domain, snapshot)
-
-
-def _check_internal(domain: Any, snapshot: SnapshotMetadata) -> None:
-    """Reverting an internal snapshot under overlays would silently rewrite what they stand on."""
-    check_uncovered(
-        domain,
-        snapshot,
-        hint="Reverting to it would destroy them: delete them first, or revert to one of them",
-    )
+    return _Step(node, domain, snapshot, snapshots.get(current_snapshot(domain) or ""))
 
 
 def _check_files(node: Node, snapshot: SnapshotMetadata) -> None:
-    paths = [disk.path for disk in snapshot.snapshotted] + [snapshot.memory_path]
-    for path in filter(None, paths):
-        if not Path(path).exists() and pool.volume_at(node.driver, path) is None:
+    tops = [volume_at_path(node, str(disk.path)) for disk in snapshot.snapshotted]
+    paths = [layer.uuid for top in tops for layer in chain_of(top)]
+    for path in filter(None, [*paths, snapshot.memory_path]):
+        if not pool.is_there(node.driver, path):
             raise NotFoundError(
                 f"snapshot {snapshot.name!r} of node {node.name!r} needs {path}, which is not there"
             )
 
 
-def _revert_external(reverts: Sequence[_NodeRevert], name: str, *, resume: bool) -> None:
-    with ExitStack() as undo:
-        overlays = {step.node.id: _fresh_overlays(step, undo) for step in reverts}
-        for step in reverts:
-            _power_off(step.domain)
-        for step in reverts:
-            _bring_back(step, overlays[step.node.id], undo, paused=not resume)
-        undo.pop_all()
-    for step in reverts:
-        abandoned = _attach(overlays[step.node.id])
-        remove_unneeded(step.node, step.domain, abandoned)
+def _prepare(step: _Step, undo: Undo) -> _Turn:
+    """Do all that can fail while the guest still runs."""
+    with asking(f"reading the definition of {step.domain.name()}"):
+        before = step.domain.XMLDesc(
+            libvirt.VIR_DOMAIN_XML_SECURE | libvirt.VIR_DOMAIN_XML_INACTIVE
+        )
+    overlays = [_fresh_overlay(step, disk, undo) for disk in step.snapshot.snapshotted]
+    sources = {disk.target: (disk.path, disk.format) for disk in step.snapshot.frozen if disk.path}
+    sources |= {overlay.target: (overlay.path, "qcow2") for overlay in overlays}
+    restored = None
+    if step.snapshot.memory_path is not None:
+        restored = adapted_to_memory(
+            step.node.driver.conn,
+            step.snapshot.memory_path,
+            sources,
+            emulator=step.snapshot.definition.findtext("./devices/emulator"),
+        )
+    abandoned = [o.device.volume for o in overlays if o.device.volume is not None]
+    return _Turn(step, overlays, sources, before, abandoned, restored)
 
 
-def _fresh_overlays(step: _NodeRevert, undo: ExitStack) -> tuple[Overlay, ...]:
-    made = []
-    for disk in step.snapshot.snapshotted:
-        overlay = _fresh_overlay(step, disk)
-        undo.callback(overlay.volume.remove)
-        made.append(overlay)
-    return tuple(made)
-
-
-def _fresh_overlay(step: _NodeRevert, disk: DomainDisk) -> Overlay:
-    return make_overlay(
+def _fresh_overlay(step: _Step, disk: DomainDisk, undo: Undo) -> Overlay:
+    overlay = make_overlay(
         node=step.node,
         device=device_of(step.node, disk),
         frozen=volume_at_path(step.node, str(disk.path)),
         suffix=step.snapshot.name,
     )
+    undo.later(overlay.discard, step.domain)
+    return overlay
+
+
+@contextmanager
+def _saying_that_nodes_are_off(environment: Environment) -> Iterator[None]:
+    told = (
+        f"The nodes of {environment.name!r} are off now, on the disks they had before: "
+        "start them, or revert to another snapshot"
+    )
+    try:
+        yield
+    except DevopsError as error:
+        error.hint = f"{error.hint}. {told}" if error.hint else told
+        raise
+    except DatabaseError as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise DevopsError(f"the database does not take the revert: {reason}", hint=told) from error
+
+
+def _carry_out(steps: Sequence[_Step], turns: Sequence[_Turn], undo: Undo) -> None:
+    for step in steps:
+        _power_off(step.domain)
+    for turn in turns:
+        undo.later(_as_before, turn)
+        _bring_back(turn)
+    for step in steps:
+        if step.snapshot.internal:
+            internal.revert(step.domain, step.snapshot)
+    for turn in turns:
+        undo.later(_metadata_as_before, turn.step)
+        paths = {overlay.target: overlay.path for overlay in turn.overlays}
+        redefine(turn.step.domain, with_files(turn.step.snapshot.xml, overlays=paths))
+    with transaction.atomic():
+        for turn in turns:
+            for overlay in turn.overlays:
+                overlay.attach()
 
 
 def _power_off(domain: Any) -> None:
@@ -127,64 +192,20 @@ def _power_off(domain: Any) -> None:
             domain.destroy()
 
 
-def _bring_back(
-    step: _NodeRevert, overlays: Sequence[Overlay], undo: ExitStack, *, paused: bool
-) -> None:
-    with asking(f"reading the definition of {step.domain.name()}"):
-        before = step.domain.XMLDesc(
-            libvirt.VIR_DOMAIN_XML_SECURE | libvirt.VIR_DOMAIN_XML_INACTIVE
-        )
-    undo.callback(_as_before, step, before)
-    sources = _sources(step.snapshot, overlays)
-    definition = step.snapshot.definition
-    connection = step.node.driver.conn
-    if step.snapshot.memory_path is not None:
-        emulator = definition.findtext("./devices/emulator")
-        restore_memory(
-            connection, step.snapshot.memory_path, sources, emulator=emulator, paused=paused
-        )
-    domain = define(connection, definition, sources)
-    paths = {overlay.target: overlay.path for overlay in overlays}
-    set_current(domain, with_files(step.snapshot.xml, overlays=paths))
+def _bring_back(turn: _Turn) -> None:
+    connection, snapshot = turn.step.node.driver.conn, turn.step.snapshot
+    if snapshot.memory_path is not None and turn.restored is not None:
+        restore_memory(connection, snapshot.memory_path, turn.restored)
+    define(connection, snapshot.definition, turn.sources)
 
 
-def _sources(snapshot: SnapshotMetadata, overlays: Sequence[Overlay]) -> dict[str, tuple[str, str]]:
-    """Where every disk of the reverted node stands: on its overlay, or (a cdrom) where it stood."""
-    sources = {disk.target: (disk.path, disk.format) for disk in snapshot.frozen if disk.path}
-    return sources | {overlay.target: (overlay.path, "qcow2") for overlay in overlays}
+def _as_before(turn: _Turn) -> None:
+    _power_off(turn.step.domain)
+    with asking(f"defining {turn.step.domain.name()} as it was"):
+        turn.step.node.driver.conn.defineXML(turn.before)
 
 
-def _as_before(step: _NodeRevert, definition: str) -> None:
-    """After a failure: the node is off, on the disks it had."""
-    _power_off(step.domain)
-    with asking(f"defining {step.domain.name()} as it was"):
-        step.node.driver.conn.defineXML(definition)
-
-
-def _attach(overlays: Sequence[Overlay]) -> list[Volume]:
-    """Write to the database where the disks are now; returns the volumes they stood on before."""
-    abandoned = []
-    with transaction.atomic():
-        for overlay in overlays:
-            if overlay.device.volume is not None:
-                abandoned.append(overlay.device.volume)
-            overlay.device.volume = overlay.volume
-            overlay.device.save()
-    return abandoned
-
-
-def _revert_internal(step: _NodeRevert, *, resume: bool) -> None:
-    with asking(f"finding snapshot {step.snapshot.name!r} of {step.domain.name()}"):
-        snapshot = step.domain.snapshotLookupByName(step.snapshot.name)
-    flags = 0
-    if step.snapshot.state is not RunState.SHUTOFF:
-        flags = (
-            libvirt.VIR_DOMAIN_SNAPSHOT_REVERT_RUNNING
-            if resume
-            else libvirt.VIR_DOMAIN_SNAPSHOT_REVERT_PAUSED
-        )
-    _power_off(step.domain)
-    with asking(f"reverting {step.domain.name()} to snapshot {step.snapshot.name!r}"):
-        step.domain.revertToSnapshot(snapshot, flags)
-    if resume and run_state(step.domain) is RunState.PAUSED:
-        step.domain.resume()
+def _metadata_as_before(step: _Step) -> None:
+    redefine(step.domain, step.snapshot.xml, current=False)
+    if step.current is not None:
+        redefine(step.domain, step.current.xml)

@@ -7,11 +7,13 @@ from contextlib import AbstractContextManager
 import libvirt
 from netaddr import IPNetwork
 
+from devops_snapshot.connection import open_connection
+from devops_snapshot.storage_pool import get_pool
+
 from ..models.driver import Driver
 from ..models.params import ParamField, registered
-from .connection import asking, open_connection, shared_connection
+from .connection import asking, shared_connection
 from .host_networks import subnets
-from .pool import get_pool
 
 MODULE = "devops.driver.libvirt.libvirt_driver"
 """Where fuel-devops has its classes of this driver; rows name them."""

@@ -11,9 +11,10 @@ from functools import cache
 import libvirt
 from lxml import etree
 
+from devops_snapshot.connection import one_line
 from devops_snapshot.errors import HypervisorError
 
-from .connection import one_line, shared_connection
+from .connection import shared_connection
 from .elements import E
 
 LOG = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ import libvirt
 from django.conf import settings
 from lxml import etree
 
-from .pool import find_by_path
+from devops_snapshot.storage_pool import directory_of, find_by_path
 
 LOG = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ def remove(files: Iterable[Path], *, pool: libvirt.virStoragePool) -> None:
     Metadata may name any file of the host; what lies elsewhere, or cannot be deleted, stays behind
     with a warning.
     """
-    pool_directory = _directory(pool)
+    pool_directory = directory_of(pool)
     for file in files:
         if file.parent == pool_directory:
             _remove_from_pool(file, pool)
@@ -36,10 +36,6 @@ def remove(files: Iterable[Path], *, pool: libvirt.virStoragePool) -> None:
             _remove_from_disk(file)
         else:
             LOG.warning("memory file %s stays behind: it is in no directory of ours", file)
-
-
-def _directory(pool: libvirt.virStoragePool) -> Path:
-    return Path(etree.fromstring(pool.XMLDesc()).findtext("target/path") or "")
 
 
 def _remove_from_pool(file: Path, pool: libvirt.virStoragePool) -> None:

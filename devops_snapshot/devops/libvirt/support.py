@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, cast
 from devops_snapshot.errors import (
     ConflictError,
     DevopsError,
+    FormatError,
     NotFoundError,
     TemplateError,
     UnsupportedError,
 )
+from devops_snapshot.qcow2 import read_header
+from devops_snapshot.storage_pool import find_by_name
 
 from .connection import find_domain_by_name, find_network_by_name
 from .driver import LibvirtDriver
-from .image import read_image
-from .pool import find_by_name
 
 if TYPE_CHECKING:
     from ..models.environment import Environment
@@ -162,16 +163,21 @@ def _content_problems(volume: LibvirtVolume, what: str) -> Iterator[DevopsError]
 
 
 def _image_problems(volume: LibvirtVolume, what: str) -> Iterator[DevopsError]:
+    path = Path(str(volume.source_image))
     try:
-        image = read_image(Path(str(volume.source_image)))
+        header = read_header(path)
+        empty = not path.stat().st_size
+    except FormatError as error:
+        yield TemplateError(f"source_image of {what} cannot be used: {error.message}")
+        return
     except OSError as error:
         yield NotFoundError(
             f"source_image of {what} cannot be read: {volume.source_image}: {error.strerror}"
         )
         return
-    if not image.file_size:
+    if empty:
         yield TemplateError(f"source_image of {what} is empty: {volume.source_image}")
-    elif volume.format == "qcow2" and image.format != "qcow2":
+    elif volume.format == "qcow2" and header.format != "qcow2":
         yield TemplateError(
             f"source_image of {what} is not qcow2, as its format says: {volume.source_image}"
         )

@@ -11,13 +11,13 @@ import libvirt
 from lxml import etree
 
 from devops_snapshot.errors import ConflictError, NotFoundError
+from devops_snapshot.qcow2 import ImageHeader, read_header
+from devops_snapshot.storage_pool import find_by_name, find_by_path
 
 from ..models.params import ParamField, registered
 from ..models.volume import DiskDevice, Volume
 from . import names, support
 from .driver import MODULE, LibvirtDriver
-from .image import Image, read_image
-from .pool import find_by_name, find_by_path
 from .upload import upload
 from .volume_xml import Backing, VolumeSpec, volume_xml
 
@@ -105,7 +105,7 @@ class LibvirtVolume(Volume):
         :raises UnsupportedError: a setting of the volume is not supported
         """
         support.refuse(support.volume_problems(self))
-        image = read_image(Path(self.source_image)) if self.source_image else None
+        image = read_header(Path(self.source_image)) if self.source_image else None
         with ExitStack() as undo, self._asking("create"):
             spec = self._spec(image)
             volume = self.driver.pool.createXML(volume_xml(spec))
@@ -148,7 +148,7 @@ class LibvirtVolume(Volume):
         with self._asking("look up"):
             return find_by_path(self.driver.pool, self.uuid)
 
-    def _spec(self, image: Image | None) -> VolumeSpec:
+    def _spec(self, image: ImageHeader | None) -> VolumeSpec:
         below = self._backing_volume()
         backing = Backing(str(below.path()), self._backing_format(below)) if below else None
         capacity = int(float(self.capacity or 0) * GIB)
@@ -169,9 +169,15 @@ class LibvirtVolume(Volume):
             )
         return max(image_size, capacity)
 
-    def _size_of(self, image: Image) -> int:
+    def _size_of(self, image: ImageHeader) -> int:
         """Bytes that a guest will see of the image in this volume."""
-        return image.virtual_size if image.format == self.format else image.file_size
+        return image.virtual_size if image.format == self.format else self._image_file_size
+
+    @property
+    def _image_file_size(self) -> int:
+        """Bytes of the source image's file."""
+        assert self.source_image is not None, "it was read"
+        return Path(self.source_image).stat().st_size
 
     def _backing_volume(self) -> libvirt.virStorageVol | None:
         """What the volume is to lie on: another row's volume, or one that somebody else made."""
@@ -189,9 +195,9 @@ class LibvirtVolume(Volume):
         detected = "raw" if element is None else str(element.get("type"))
         return DRIVERS.get(detected, detected)
 
-    def _fill(self, volume: libvirt.virStorageVol, image: Image, *, capacity: int) -> None:
+    def _fill(self, volume: libvirt.virStorageVol, image: ImageHeader, *, capacity: int) -> None:
         assert self.source_image is not None, "it was read"
-        upload(volume, Path(self.source_image), size=image.file_size)
+        upload(volume, Path(self.source_image), size=self._image_file_size)
         if capacity > self._size_of(image):
             volume.resize(capacity)
 

@@ -11,15 +11,15 @@ from pathlib import Path
 import libvirt
 import pytest
 
+from devops_snapshot.connection import open_connection
 from devops_snapshot.devops.libvirt.connection import (
     asking,
     find_domain,
     find_network,
-    find_volume,
-    open_connection,
     shared_connection,
 )
 from devops_snapshot.errors import ConflictError, HypervisorError
+from devops_snapshot.storage_pool import find_volume
 from tests.bed import Host
 
 CHECKOUT = Path(__file__).parents[3]

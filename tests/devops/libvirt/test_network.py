@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from netaddr import IPNetwork
 
-from devops_snapshot.devops.libvirt.connection import open_connection
+from devops_snapshot.connection import open_connection
 from devops_snapshot.devops.libvirt.host_networks import define_on_own_bridge
 from devops_snapshot.devops.libvirt.network import LibvirtL2NetworkDevice
 from devops_snapshot.devops.libvirt.network_xml import NetworkSpec, network_xml

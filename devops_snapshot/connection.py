@@ -1,0 +1,100 @@
+"""Opening libvirt, and its refusals as errors of ours; free of models.
+
+A libvirt connection serves five requests at a time (``max_client_requests``), so threads that keep
+libvirt busy open one of their own: :func:`open_connection`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+
+import libvirt
+
+from .errors import ConflictError, HypervisorError
+
+LOG = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+EXISTS_CODES = frozenset(
+    {libvirt.VIR_ERR_DOM_EXIST, libvirt.VIR_ERR_NETWORK_EXIST, libvirt.VIR_ERR_STORAGE_VOL_EXIST}
+)
+
+
+def _log_instead_of_printing(_context: object, error: tuple[Any, ...]) -> None:
+    """What libvirt would print to standard error; every such error is raised as well."""
+    LOG.debug("libvirt: %s", error[2])
+
+
+libvirt.registerErrorHandler(_log_instead_of_printing, None)
+
+
+@contextmanager
+def refused_as(message: str) -> Iterator[None]:
+    """Turn libvirt's errors in the block into one line: the message, and libvirt's reason.
+
+    :raises ConflictError: something of that name is there already
+    :raises HypervisorError: any other refusal
+    """
+    try:
+        yield
+    except libvirt.libvirtError as error:
+        kind = ConflictError if error.get_error_code() in EXISTS_CODES else HypervisorError
+        raise kind(f"{message}: {one_line(error)}") from error
+
+
+def one_line(error: libvirt.libvirtError) -> str:
+    """What libvirt says, without line breaks and without a full stop at the end."""
+    return " ".join((error.get_error_message() or str(error)).split()).rstrip(".")
+
+
+def connect(uri: str) -> Any:
+    """A new ``virConnect``; whoever calls this closes it.
+
+    :raises HypervisorError: libvirt cannot be reached
+    """
+    try:
+        return libvirt.open(uri)
+    except libvirt.libvirtError as error:
+        reason = one_line(error)
+        raise HypervisorError(
+            f"cannot connect to libvirt at {uri}: {reason}", hint=_connection_hint(reason)
+        ) from error
+
+
+@contextmanager
+def open_connection(uri: str) -> Iterator[Any]:
+    """A connection of one's own, closed afterwards.
+
+    :raises HypervisorError: libvirt cannot be reached
+    """
+    connection = connect(uri)
+    try:
+        yield connection
+    finally:
+        with suppress(libvirt.libvirtError):
+            connection.close()
+
+
+def found(lookup: Callable[[str], T], key: str | None, absent_code: int) -> T | None:
+    """What ``lookup`` finds under ``key``; None when there is no key or nothing under it."""
+    if not key:
+        return None
+    try:
+        return lookup(key)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == absent_code:
+            return None
+        raise
+
+
+def _connection_hint(reason: str) -> str:
+    """libvirt tells these causes apart only in its text."""
+    if "Permission denied" in reason or "authentication" in reason:
+        return "Add your user to the group libvirt and log in again"
+    if "No such file" in reason or "Connection refused" in reason:
+        return "Is libvirtd running there?"
+    return ""

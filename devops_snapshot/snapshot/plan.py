@@ -1,0 +1,142 @@
+"""What a snapshot will do to each node, settled while the guests still run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import libvirt
+from lxml import etree
+
+from ..contract import Environment, Node, Volume
+from ..errors import ConflictError, UnsupportedError
+from ..hypervisor import RunState, asking, domain_of, is_postmigrate, run_state
+from . import pool
+from .domain_xml import DomainDisk, disks_of, parse
+from .metadata import SnapshotMetadata, current_snapshot, snapshot_named
+from .overlays import Overlay, device_of, make_overlay
+from .undo import Undo
+
+
+@dataclass(frozen=True)
+class NodePlan:
+    """One node's part.
+
+    :param parent: name of the snapshot that "now" descends from
+    :param live: its ``<domain>``, whose disks stand on what the snapshot will name
+    :param inactive: the persistent ``<domain>``
+    :param memory_path: where its memory goes; None for a guest that is off
+    :param memory_is_saved: the guest has not run since that file was written: do not save it again
+    """
+
+    node: Node
+    domain: Any
+    state: RunState
+    parent: str | None
+    live: etree._Element
+    inactive: etree._Element
+    memory_path: str | None
+    memory_is_saved: bool
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """All drives, ``sda`` ..."""
+        return tuple(disk.target for disk in disks_of(self.live))
+
+
+def plan_node(environment: Environment, node: Node, name: str) -> NodePlan:
+    """Look at a node; nothing is changed.
+
+    :raises DevopsError: it cannot be snapshotted
+    """
+    domain = domain_of(node)
+    state = run_state(domain)
+    live = _definition(domain)
+    for disk in disks_of(live):
+        _check_disk(node, disk)
+    parent = current_snapshot(domain)
+    saved = memory = None
+    if state is RunState.PAUSED and parent is not None:
+        saved = _memory_since(node, domain, snapshot_named(domain, parent), live)
+    if state is not RunState.SHUTOFF:
+        file_name = f"snapshot-memory-{environment.name}_{node.name}.{name}"
+        memory = saved or str(pool.free_file(node.driver, file_name))
+    return NodePlan(
+        node=node,
+        domain=domain,
+        state=state,
+        parent=parent,
+        live=live,
+        inactive=_definition(domain, libvirt.VIR_DOMAIN_XML_INACTIVE),
+        memory_path=memory,
+        memory_is_saved=saved is not None,
+    )
+
+
+def _check_disk(node: Node, disk: DomainDisk) -> None:
+    if disk.shared:
+        raise UnsupportedError(
+            f"disk {disk.target} of node {node.name!r} is shared, so it cannot be snapshotted"
+        )
+    if not disk.writable:
+        return
+    if disk.path is None:
+        raise UnsupportedError(
+            f"disk {disk.target} of node {node.name!r} is no file, so it cannot be snapshotted"
+        )
+    _volume_below(node, disk)
+
+
+def _volume_below(node: Node, disk: DomainDisk) -> Volume:
+    """The row behind a disk, where database and libvirt agree."""
+    volume = device_of(node, disk).volume
+    if volume is None or volume.uuid != disk.path:
+        raise ConflictError(
+            f"disk {disk.target} of node {node.name!r} stands on {disk.path}, "
+            f"but the database says {volume.uuid if volume else 'nothing'}"
+        )
+    return volume
+
+
+def _memory_since(
+    node: Node, domain: Any, current: SnapshotMetadata, live: etree._Element
+) -> str | None:
+    """The current snapshot's memory file, if the guest has not run since it was written.
+
+    That its memory was saved and it has not run since, QEMU says; but not into which file. The
+    snapshot may have been deleted meanwhile, and its parent be the current one: then the disks
+    stand on other overlays than those that the current one was given.
+    """
+    stands_on = {disk.target: disk.path for disk in disks_of(live)}
+    if (
+        current.memory_path is not None
+        and current.overlays
+        and all(stands_on.get(target) == path for target, path in current.overlays.items())
+        and is_postmigrate(domain)
+        and pool.is_there(node.driver, current.memory_path)
+    ):
+        return current.memory_path
+    return None
+
+
+def _definition(domain: Any, flags: int = 0) -> etree._Element:
+    """The ``<domain>``: live where the guest is on, unless flags ask for the persistent one."""
+    with asking(f"reading the definition of {domain.name()}"):
+        return parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_SECURE | flags))
+
+
+def make_overlays(plan: NodePlan, name: str, undo: Undo) -> Sequence[Overlay]:
+    """One overlay for each disk the guest can write."""
+    made = []
+    for disk in disks_of(plan.live):
+        if disk.writable:
+            overlay = make_overlay(
+                node=plan.node,
+                device=device_of(plan.node, disk),
+                frozen=_volume_below(plan.node, disk),
+                suffix=name,
+            )
+            undo.later(overlay.discard, plan.domain)
+            made.append(overlay)
+    return made
