@@ -14,7 +14,8 @@ from ..models import EnvironmentSnapshot
 from . import pool
 from .internal import check_uncovered
 from .layers import remove_unneeded
-from .metadata import SnapshotMetadata, snapshots_of
+from .metadata import SnapshotMetadata, current_snapshot, snapshots_of, with_parent
+from .restore import redefine
 
 
 def delete(environment: Environment, name: str) -> list[str]:
@@ -62,6 +63,7 @@ def _delete_external(node: Node, domain: Any, snapshot: SnapshotMetadata) -> Non
     remove_unneeded(node, domain, candidates, without=snapshot.name)
     if snapshot.memory_path and not _memory_is_shared(domain, snapshot):
         pool.remove_file(node.driver, snapshot.memory_path)
+    _give_children_away(domain, snapshot)
     _delete_from_libvirt(domain, snapshot.name, libvirt.VIR_DOMAIN_SNAPSHOT_DELETE_METADATA_ONLY)
 
 
@@ -71,6 +73,20 @@ def _memory_is_shared(domain: Any, snapshot: SnapshotMetadata) -> bool:
         other.memory_path == snapshot.memory_path and other.name != snapshot.name
         for other in snapshots_of(domain).values()
     )
+
+
+def _give_children_away(domain: Any, snapshot: SnapshotMetadata) -> None:
+    """Make its children those of its parent.
+
+    libvirt would do so itself; but libvirt 9.0 then also writes into them that their disks stand on
+    the layers of the snapshot that goes, as if it had merged the layers, and a revert to a child
+    would show the data of its parent.
+    """
+    now = current_snapshot(domain)
+    for child in snapshots_of(domain).values():
+        if child.parent == snapshot.name:
+            document = with_parent(child.xml, snapshot.parent)
+            redefine(domain, document, current=child.name == now)
 
 
 def _delete_from_libvirt(domain: Any, name: str, flags: int) -> None:

@@ -211,6 +211,16 @@ def with_files(xml: str, *, overlays: dict[str, str], memory_path: str | None = 
     return serialise(root)
 
 
+def with_parent(xml: str, parent: str | None) -> str:
+    """The snapshot as a child of another, or of none."""
+    root = parse(xml)
+    for stale in root.findall("parent"):
+        root.remove(stale)
+    if parent is not None:
+        etree.SubElement(etree.SubElement(root, "parent"), "name").text = parent
+    return serialise(root)
+
+
 def _disk_element(target: str, overlay: str | None) -> etree._Element:
     if overlay is None:
         return etree.Element("disk", name=target, snapshot="no")
