@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from copy import deepcopy
-from typing import Any, ClassVar, Generic, Protocol, TypeVar, overload
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast, overload
 
 from django.db import models
 
@@ -157,7 +157,7 @@ class ParamedModel(models.Model):
 
     @classmethod
     def _model_of(cls, params: dict[str, Any]) -> type[ParamedModel]:
-        plain: Any = cls._meta.concrete_model
+        plain: type[ParamedModel] = cast(Any, cls._meta.concrete_model)
         model = _MODELS.get(params["_class"], plain) if "_class" in params else plain
         return model if issubclass(model, plain) else plain
 
