@@ -6,21 +6,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from .errors import DevopsError
+from .interrupts import held_back
 from .models import Journey, State
 
 
 @contextmanager
 def recorded(record: Journey) -> Iterator[None]:
     """Write into the record how the block ended; errors pass through."""
+    state, error = State.DONE, ""
     try:
         yield
-    except DevopsError as error:
-        record.finish(State.FAILED, error=str(error))
+    except DevopsError as failure:
+        state, error = State.FAILED, str(failure)
         raise
-    except KeyboardInterrupt:
-        record.finish(State.CANCELLED, error="interrupted")
+    except (KeyboardInterrupt, SystemExit):  # the latter is how dos.py takes SIGTERM and SIGHUP
+        state, error = State.CANCELLED, "interrupted"
         raise
-    except BaseException as error:
-        record.finish(State.FAILED, error=repr(error))
+    except BaseException as failure:
+        state, error = State.FAILED, repr(failure)
         raise
-    record.finish(State.DONE)
+    finally:
+        with held_back():
+            record.finish(state, error=error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -47,10 +48,13 @@ def _image(path: str, image_format: str | None) -> File:
     """:param image_format: as the domain or the layer above says; None: look at the image"""
     location = Path(path)
     size = _size(location)
-    header = _header(location)
-    if image_format == "raw" and header.format != "raw":
+    if image_format == "raw":
         # A guest can write a qcow2 header into its raw disk: believe the domain, not the content.
         header = ImageHeader(format="raw", virtual_size=size)
+    else:
+        header = _header(location)
+    if header.format != (image_format or header.format):
+        raise UnsupportedError(f"the image {path} is used as {image_format}, but is none")
     if header.encrypted or header.data_file:
         kind = "encrypted" if header.encrypted else "spread over an external data file"
         raise UnsupportedError(f"the image {path} is {kind}, which cannot be exported")
@@ -72,7 +76,7 @@ def _backing_path(image: Path, header: ImageHeader) -> str | None:
         return None
     if name.startswith("json:") or ":" in name.split("/")[0]:
         raise UnsupportedError(f"the backing file of {image} is {name!r}, not a plain path")
-    return str(image.parent / name)
+    return posixpath.normpath(image.parent / name)
 
 
 def _size(path: Path) -> int:

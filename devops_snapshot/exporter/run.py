@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +22,8 @@ from ..store import ExportSession, Repository
 from .selection import Selection, select_definitions, select_snapshots
 from .ship import ship
 from .supported import check_exportable
+
+log = logging.getLogger(__name__)
 
 
 def export(
@@ -47,6 +50,8 @@ def export(
     :returns: the record: ``export_id``, bytes and times are filled in
     :raises DevopsError: recorded as failed; nothing was published
     """
+    if definitions_only and (names or all_snapshots or with_current):
+        raise DevopsError("definitions only: that leaves no room for snapshots")
     record = Export.objects.create(
         environment_id=environment.id,
         environment_name=environment.name,
@@ -59,25 +64,43 @@ def export(
         record.storage_node = StorageNode.used(storage, repository.id)
         taken = None
         if not definitions_only and (with_current or not (names or all_snapshots)):
-            taken = snapshots.create(environment, _name_for_now(), description=description)
+            name = _name_for_now(environment)
+            taken = snapshots.create(environment, name, description=description)
         with _kept(taken):
-            wanted = [*names, *([taken.name] if taken else [])]
             selection = (
                 select_definitions(environment)
                 if definitions_only
-                else select_snapshots(environment, wanted, every=all_snapshots)
+                else select_snapshots(
+                    environment, names, every=all_snapshots, now=taken.name if taken else None
+                )
             )
             record.snapshots = list(selection.names)
             record.freeze_seconds = taken.longest_freeze if taken else None
-            with repository.writing() as session:
+            with repository.writing() as session, _counted(record, session):
                 record.export_id = session.export_id
                 record.save()
                 _send(environment, selection, session, record, description, progress or Quiet())
     return record
 
 
-def _name_for_now() -> str:
-    return f"export-{datetime.datetime.now(datetime.timezone.utc):%Y%m%dT%H%M%SZ}"
+def _name_for_now(environment: Any) -> str:
+    """``export-<UTC time>``; another of that second gets a number."""
+    name = f"export-{datetime.datetime.now(datetime.timezone.utc):%Y%m%dT%H%M%SZ}"
+    taken = {snapshot.name for snapshot in snapshots.list_snapshots(environment)}
+    names = (name, *(f"{name}-{number}" for number in range(2, len(taken) + 2)))
+    return next(candidate for candidate in names if candidate not in taken)
+
+
+@contextmanager
+def _counted(record: Export, session: ExportSession) -> Iterator[None]:
+    """Keep in the record what was transferred, also when it was in vain."""
+    try:
+        yield
+    finally:
+        stats = session.stats
+        record.bytes_read = stats.bytes_read
+        record.bytes_sent = stats.bytes_sent
+        record.bytes_deduplicated = stats.bytes_deduplicated
 
 
 @contextmanager
@@ -87,9 +110,16 @@ def _kept(taken: snapshots.SnapshotResult | None) -> Iterator[None]:
         yield
     except DevopsError as error:
         if taken is not None:
-            told = f"Snapshot {taken.name!r} was taken and is kept: export it with --snapshot"
-            error.hint = f"{error.hint}. {told}" if error.hint else told
+            error.hint = ". ".join(filter(None, [error.hint, _told(taken)]))
         raise
+    except (KeyboardInterrupt, SystemExit):
+        if taken is not None:
+            log.warning("%s", _told(taken))
+        raise
+
+
+def _told(taken: snapshots.SnapshotResult) -> str:
+    return f"Snapshot {taken.name!r} was taken and is kept: export it with --snapshot"
 
 
 def _send(
@@ -122,9 +152,6 @@ def _send(
         provenance=provenance(description=description),
     )
     session.publish(manifest.to_json(), summarise(manifest))
-    record.bytes_read = session.stats.bytes_read
-    record.bytes_sent = session.stats.bytes_sent
-    record.bytes_deduplicated = session.stats.bytes_deduplicated
 
 
 def summarise(manifest: Manifest) -> dict[str, Any]:

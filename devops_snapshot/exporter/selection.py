@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import libvirt
 
-from ..contract import DiskDevice, Environment, Node, Volume
+from ..contract import Environment, Node, Volume
 from ..errors import NotFoundError
 from ..hypervisor import asking, domain_of
 from ..manifest.document import File
 from ..manifest.reading import NodeParts
-from ..snapshot.domain_xml import DomainDisk, disks_of, parse
+from ..snapshot.domain_xml import DomainDisk, disks_of, parse, with_sources
 from ..snapshot.layers import chain_of
 from ..snapshot.metadata import SnapshotMetadata, snapshots_of, with_ancestors
-from ..snapshot.overlays import device_of, volume_at_path
 from .files import discover
 
 
@@ -59,29 +59,30 @@ class Selection:
         return [node.domain for node in self.nodes if node.writable & paths]
 
 
-def select_snapshots(environment: Environment, names: Iterable[str], *, every: bool) -> Selection:
+def select_snapshots(
+    environment: Environment, names: Iterable[str], *, every: bool, now: str | None = None
+) -> Selection:
     """The named snapshots, or every one, with their ancestors.
 
+    :param now: a snapshot besides those, which "now" will be after an import; without it, that is
+        the newest one chosen
     :raises NotFoundError: a node lacks one of them, or a row or file is missing
     """
     nodes = _nodes_of(environment)
     known = {node.id: snapshots_of(domain_of(node)) for node in nodes}
-    chosen = _all_names(known.values()) if every else list(dict.fromkeys(names))
+    chosen = list(dict.fromkeys(_all_names(known.values()) if every else names))
+    if now is not None and now not in chosen:
+        chosen.append(now)
     _check_names(environment, nodes, known, chosen)
-    chosen.sort(key=lambda name: max(known[node.id][name].created for node in nodes))
-    current = chosen[-1]
+    chosen.sort(key=lambda name: max(_age(known[node.id], name) for node in nodes))
+    current = now or chosen[-1]
     selected = [_select_node(node, known[node.id], chosen, current) for node in nodes]
-    memory = {
-        snapshot.memory_path
-        for part in selected
-        for snapshot in part.parts.snapshots
-        if snapshot.memory_path
-    }
+    snapshots = [snapshot for part in selected for snapshot in part.parts.snapshots]
+    memory = {snapshot.memory_path for snapshot in snapshots if snapshot.memory_path}
     images = {
         disk.path: disk.format
-        for part in selected
-        for snapshot in part.parts.snapshots
-        for disk in snapshot.frozen
+        for snapshot in snapshots
+        for disk in (*snapshot.frozen, *disks_of(snapshot.definition))
         if disk.path
     }
     files = discover(images | _unattached(environment), memory)
@@ -97,22 +98,13 @@ def select_snapshots(environment: Environment, names: Iterable[str], *, every: b
 def select_definitions(environment: Environment) -> Selection:
     """Rows, networks and domains; of the images only what they are, not what is in them."""
     nodes = _nodes_of(environment)
-    selected = []
-    images: dict[str, str] = {}
-    for node in nodes:
-        domain = domain_of(node)
-        with asking(f"reading the definition of {domain.name()}"):
-            definition = parse(
-                domain.XMLDesc(libvirt.VIR_DOMAIN_XML_SECURE | libvirt.VIR_DOMAIN_XML_INACTIVE)
-            )
-        originals = {
-            device.id: _original(node, device.volume)
-            for device in node.disk_devices
-            if device.volume is not None
-        }
-        images |= {volume.uuid: volume.format for volume in originals.values()}
-        disks = {device: volume.id for device, volume in originals.items()}
-        selected.append(NodeSelection(node, domain, NodeParts(definition, (), disks)))
+    selected = [_select_definition(node) for node in nodes]
+    images = {
+        disk.path: disk.format
+        for part in selected
+        for disk in disks_of(part.parts.definition)
+        if disk.path
+    }
     files = discover(images | _unattached(environment), set())
     return Selection(
         names=(),
@@ -155,24 +147,76 @@ def _check_names(
             raise NotFoundError(f"snapshot {name!r} is missing on nodes: {', '.join(lacking)}")
 
 
+def _age(known: dict[str, SnapshotMetadata], name: str) -> tuple[datetime.datetime, int]:
+    """Sorts a snapshot behind all it descends from, also within one second or with a clock set
+    back.
+    """
+    line = [known[ancestor].created for ancestor in with_ancestors(known, {name})]
+    return max(line), len(line)
+
+
 def _select_node(
     node: Node, known: dict[str, SnapshotMetadata], chosen: Sequence[str], current: str
 ) -> NodeSelection:
     domain = domain_of(node)
     snapshots = [known[name] for name in with_ancestors(known, set(chosen))]
-    now = known[current]
+    rows = {volume.uuid: volume.id for volume in node.get_volumes()}
+    on_target: dict[str, int | None] = {}
+    for name in (*chosen, current):  # a disk that only another snapshot has keeps its row
+        for disk in known[name].frozen:
+            on_target[disk.target] = _row_of(node, disk, rows)
     disks = {
-        device.id: volume.id
-        for device, volume in (_frozen(node, disk) for disk in now.frozen if disk.path)
+        device.id: on_target[device.target_dev]
+        for device in node.disk_devices
+        if device.target_dev in on_target
     }
+    _check_rows(node, known[current], {device.target_dev for device in node.disk_devices})
     with asking(f"reading the definition of {domain.name()}"):
         live = disks_of(parse(domain.XMLDesc(0)))
     writable = frozenset(disk.path for disk in live if disk.writable and disk.path)
-    return NodeSelection(node, domain, NodeParts(now.definition, snapshots, disks), writable)
+    parts = NodeParts(known[current].definition, snapshots, disks)
+    return NodeSelection(node, domain, parts, writable)
 
 
-def _frozen(node: Node, disk: DomainDisk) -> tuple[DiskDevice, Volume]:
-    return device_of(node, disk), volume_at_path(node, str(disk.path))
+def _row_of(node: Node, disk: DomainDisk, rows: dict[str, int]) -> int | None:
+    """The id of the volume that a disk stands on; None for an empty drive."""
+    if disk.path is None:
+        return None
+    if disk.path not in rows:
+        raise NotFoundError(f"the database knows no volume of node {node.name!r} at {disk.path}")
+    return rows[disk.path]
+
+
+def _check_rows(node: Node, snapshot: SnapshotMetadata, targets: set[str]) -> None:
+    for disk in snapshot.snapshotted:
+        if disk.target not in targets:
+            raise NotFoundError(
+                f"disk {disk.target} of node {node.name!r} at snapshot {snapshot.name!r} "
+                "is not in the database any more"
+            )
+
+
+def _select_definition(node: Node) -> NodeSelection:
+    """The node as it is defined now, its disks without the overlays of snapshots."""
+    domain = domain_of(node)
+    with asking(f"reading the definition of {domain.name()}"):
+        definition = parse(
+            domain.XMLDesc(libvirt.VIR_DOMAIN_XML_SECURE | libvirt.VIR_DOMAIN_XML_INACTIVE)
+        )
+    originals = {
+        device: _original(node, device.volume) if device.volume is not None else None
+        for device in node.disk_devices
+    }
+    attached = {disk.target for disk in disks_of(definition) if disk.path}
+    sources = {
+        device.target_dev: (volume.uuid, volume.format)
+        for device, volume in originals.items()
+        if volume is not None and device.target_dev in attached
+    }
+    disks = {
+        device.id: None if volume is None else volume.id for device, volume in originals.items()
+    }
+    return NodeSelection(node, domain, NodeParts(with_sources(definition, sources), (), disks))
 
 
 def _original(node: Node, volume: Volume) -> Volume:
@@ -190,6 +234,7 @@ def _unattached(environment: Environment) -> dict[str, str]:
         volume.uuid: volume.format
         for group in environment.get_groups()
         for volume in group.get_volumes()
+        if volume.uuid
     }
 
 

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import subprocess
-from contextlib import ExitStack
 from pathlib import Path
 
 from lxml import etree
 
 from ..errors import DevopsError, FormatError
 from ..hypervisor import asking
+from ..interrupts import held_back
 from ..manifest.document import File, FileRole
 from ..progress import Progress
 from ..snapshot import pool
 from ..snapshot.qcow2 import read_header
+from ..snapshot.undo import Undo
 from ..store import FileSink, ImportSession, LayerId
 from .plan import Plan
 
 _QEMU_IMG_SECONDS = 60
 
 
-def fetch_files(plan: Plan, session: ImportSession, progress: Progress, undo: ExitStack) -> None:
+def fetch_files(plan: Plan, session: ImportSession, progress: Progress, undo: Undo) -> None:
     """Fetch every file, check what it is, and let the chains hang together here.
 
     :raises FormatError: an image is not what the manifest says, or points outside the pool
@@ -33,7 +34,7 @@ def fetch_files(plan: Plan, session: ImportSession, progress: Progress, undo: Ex
             _make_blank(plan, file, path, undo)
             continue
         with FileSink.create(path) as sink:
-            undo.callback(path.unlink, missing_ok=True)
+            undo.later(_remove, plan, path)
             session.restore(LayerId(file.layer), sink, progress=progress.advance)
         _check_image(file, path)
         _rebase(plan, file, path)
@@ -43,7 +44,7 @@ def fetch_files(plan: Plan, session: ImportSession, progress: Progress, undo: Ex
 def _check_image(file: File, path: Path) -> None:
     """Look at the header before QEMU does: it could name any file of this host."""
     if file.role is FileRole.MEMORY or file.format == "raw":
-        return
+        return  # whatever it looks like, it is used as that: see manifest.check
     header = read_header(path)
     if header.format != file.format:
         raise FormatError(f"{path.name} is {header.format}, the manifest says {file.format}")
@@ -59,21 +60,25 @@ def _rebase(plan: Plan, file: File, path: Path) -> None:
     """Write the backing file's path on this host into the header; data stays as it is."""
     if file.backing is None:
         return
-    backing = plan.paths.get(file.backing)
-    if backing is None:
-        raise FormatError(f"{path.name} stands on {file.backing}, which is not in the export")
+    backing = plan.paths[file.backing]
     command = ["qemu-img", "rebase", "-u", "-f", file.format, "-b", backing]
     command += ["-F", _format_of(plan, file.backing), str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_QEMU_IMG_SECONDS)
-    if done.returncode:
-        raise DevopsError(f"qemu-img could not rebase {path}: {done.stderr.strip()}")
+    try:
+        subprocess.run(
+            command, check=True, capture_output=True, text=True, timeout=_QEMU_IMG_SECONDS
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        reason = getattr(error, "stderr", None) or str(error)
+        raise DevopsError(
+            f"qemu-img could not rebase {path}: {' '.join(reason.split())}"
+        ) from error
 
 
 def _format_of(plan: Plan, exported_path: str) -> str:
     return next(file.format for file in plan.manifest.files if file.path == exported_path)
 
 
-def _make_blank(plan: Plan, file: File, path: Path, undo: ExitStack) -> None:
+def _make_blank(plan: Plan, file: File, path: Path, undo: Undo) -> None:
     """An empty image in place of one whose content was not exported."""
     root = etree.Element("volume")
     etree.SubElement(root, "name").text = path.name
@@ -84,6 +89,12 @@ def _make_blank(plan: Plan, file: File, path: Path, undo: ExitStack) -> None:
         backing = etree.SubElement(root, "backingStore")
         etree.SubElement(backing, "path").text = plan.paths[file.backing]
         etree.SubElement(backing, "format", type=_format_of(plan, file.backing))
-    with asking(f"creating the empty volume {path.name}"):
+    with held_back(), asking(f"creating the empty volume {path.name}"):
         pool.pool_of(plan.target).createXML(etree.tostring(root, encoding="unicode"), 0)
-    undo.callback(pool.remove_file, plan.target, path)
+        undo.later(_remove, plan, path)
+
+
+def _remove(plan: Plan, path: Path) -> None:
+    """The pool may not have seen the file yet."""
+    path.unlink(missing_ok=True)
+    pool.refresh(plan.target)

@@ -6,48 +6,39 @@ Its name is libvirt's choice, since bridge names are the host's own.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from typing import Any
 
 import libvirt
 from lxml import etree
 
-from ..errors import UnsupportedError
 from ..hypervisor import asking
 from ..manifest import document
-from .plan import Plan, network_uuid_is_free
+from ..snapshot.undo import Undo
+from .plan import Plan
+from .target import Target
 
-_FORWARD_MODES = (None, "nat", "route")
 
-
-def define_networks(plan: Plan, undo: ExitStack) -> dict[int, str]:
-    """Define and start them; returns the UUID of each, by the exported device's id.
-
-    :raises UnsupportedError: a forward mode that is not there yet
-    """
+def define_networks(plan: Plan, undo: Undo) -> dict[int, str]:
+    """Define and start them; returns the UUID of each, by the exported device's id."""
     uuids = {}
     for l2 in plan.manifest.environment.networks:
         if l2.network is None:
             continue
-        free = network_uuid_is_free(plan.target, l2.network.uuid)
+        with asking(f"looking for network UUID {l2.network.uuid}"):
+            free = _uuid_is_free(plan.target, l2.network.uuid)
         xml = build_network(l2.network, keep_uuid=free)
         with asking(f"defining network {l2.network.name}"):
             network = plan.target.conn.networkDefineXML(xml)
-        undo.callback(_remove, network)
+            undo.later(_remove, network)
         with asking(f"starting network {l2.network.name}"):
             network.setAutostart(True)
             network.create()
-        uuids[l2.id] = network.UUIDString()
+            uuids[l2.id] = network.UUIDString()
     return uuids
 
 
 def build_network(network: document.Network, *, keep_uuid: bool) -> str:
     """libvirt's XML of a network."""
-    if network.forward_mode not in _FORWARD_MODES:
-        raise UnsupportedError(
-            f"network {network.name!r} has forward mode {network.forward_mode!r}, "
-            "which cannot be imported yet"
-        )
     root = etree.Element("network")
     etree.SubElement(root, "name").text = network.name
     if keep_uuid and network.uuid:
@@ -75,11 +66,19 @@ def _add_dhcp(ip: etree._Element, network: document.Network) -> None:
             entry.set("name", host.name)
 
 
-def _remove(network: Any) -> None:
+def _uuid_is_free(target: Target, uuid: str) -> bool:
+    """Whether no network of the host bears it."""
     try:
-        if network.isActive():
-            network.destroy()
-        network.undefine()
+        target.conn.networkLookupByUUIDString(uuid)
     except libvirt.libvirtError as error:
         if error.get_error_code() != libvirt.VIR_ERR_NO_NETWORK:
             raise
+        return True
+    return False
+
+
+def _remove(network: Any) -> None:
+    with asking(f"removing network {network.name()}"):
+        if network.isActive():
+            network.destroy()
+        network.undefine()

@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import libvirt
 import netaddr
 from django.apps import apps
 
-from ..errors import ConflictError, FormatError
+from ..errors import ConflictError
 from ..hypervisor import asking
 from ..manifest import Manifest
+from ..manifest.check import check_manifest, definition_of
+from ..manifest.document import Network
 from ..manifest.reading import parse_network
 from ..snapshot.pool import pool_of
-from .domain import check_definition
 from .target import Target
 
 # Conflicts of one kind that are named; with more, the reader has seen enough.
@@ -40,10 +40,14 @@ def make_plan(manifest: Manifest, target: Target, *, data_size: int) -> Plan:
     :param data_size: bytes that the files will take on disk
     :raises ConflictError: naming all that is in the way
     :raises FormatError: the manifest would reach outside the pool, or into the host
+    :raises UnsupportedError: something of it cannot be imported yet
+    :raises HypervisorError: this host cannot run such guests
     """
+    check_manifest(manifest)
     plan = Plan(manifest, target, place_files(manifest, target.directory))
     for node in manifest.environment.nodes:
-        check_definition(node)
+        definition = definition_of(node)
+        target.emulator(definition.architecture, definition.type)
     _check_name(manifest)
     conflicts = [
         *_few(_address_conflicts(manifest)),
@@ -82,8 +86,6 @@ def place_files(manifest: Manifest, directory: Path) -> dict[str, str]:
     placed: dict[str, str] = {}
     taken: set[str] = set()
     for file in manifest.files:
-        if file.name in ("", ".", "..") or "/" in file.name or "\0" in file.name:
-            raise FormatError(f"the manifest names a file {file.path!r}, which is no file name")
         name = next(
             candidate
             for candidate in (file.name, *(f"{file.name}-{n}" for n in range(len(manifest.files))))
@@ -96,10 +98,10 @@ def place_files(manifest: Manifest, directory: Path) -> dict[str, str]:
 
 def _address_conflicts(manifest: Manifest) -> Iterator[str]:
     environment = manifest.environment
-    nets = [pool.net for pool in environment.address_pools]
-    pools = apps.get_model("devops", "AddressPool").objects.filter(net__in=nets)
-    for pool in pools.select_related("environment"):
-        yield f"address pool {pool.net} belongs to environment {pool.environment.name!r}"
+    wanted = [netaddr.IPNetwork(pool.net) for pool in environment.address_pools]
+    for pool in apps.get_model("devops", "AddressPool").objects.select_related("environment"):
+        if any(_overlap(netaddr.IPNetwork(pool.net), net) for net in wanted):
+            yield f"address pool {pool.net} belongs to environment {pool.environment.name!r}"
     macs = [i.mac_address for node in environment.nodes for i in node.interfaces]
     for interface in apps.get_model("devops", "Interface").objects.filter(mac_address__in=macs):
         yield f"MAC address {interface.mac_address} is in the database already"
@@ -111,11 +113,11 @@ def _domain_conflicts(manifest: Manifest, target: Target) -> Iterator[str]:
     names = {domain.name() for domain in domains}
     uuids = {domain.UUIDString(): domain.name() for domain in domains}
     for node in manifest.environment.nodes:
-        checked = check_definition(node)
-        if checked.name in names:
-            yield f"a domain {checked.name!r} is there already"
-        elif checked.uuid in uuids:
-            yield f"UUID {checked.uuid} of node {node.name!r} belongs to {uuids[checked.uuid]!r}"
+        wanted = definition_of(node)
+        if wanted.name in names:
+            yield f"a domain {wanted.name!r} is there already"
+        elif wanted.uuid in uuids:
+            yield f"UUID {wanted.uuid} of node {node.name!r} belongs to {uuids[wanted.uuid]!r}"
 
 
 def _network_conflicts(manifest: Manifest, target: Target) -> Iterator[str]:
@@ -124,22 +126,22 @@ def _network_conflicts(manifest: Manifest, target: Target) -> Iterator[str]:
             parse_network(network.XMLDesc(0), active=bool(network.isActive()))
             for network in target.conn.listAllNetworks()
         ]
-    for l2 in manifest.environment.networks:
-        wanted = l2.network
-        if wanted is None:
-            continue
+    wanted = (l2.network for l2 in manifest.environment.networks if l2.network is not None)
+    for network in wanted:
         for other in there:
-            if other.name == wanted.name:
-                yield f"a network {wanted.name!r} is there already"
-            elif _overlap(_subnet(wanted.ip, wanted.prefix), _subnet(other.ip, other.prefix)):
+            if other.name == network.name:
+                yield f"a network {network.name!r} is there already"
+            elif _overlap(_subnet(network), _subnet(other)):
                 yield (
-                    f"network {wanted.name!r} ({wanted.ip}/{wanted.prefix}) overlaps with "
+                    f"network {network.name!r} ({network.ip}/{network.prefix}) overlaps with "
                     f"{other.name!r} ({other.ip}/{other.prefix})"
                 )
 
 
-def _subnet(ip: str | None, prefix: int | None) -> netaddr.IPNetwork | None:
-    return netaddr.IPNetwork(f"{ip}/{prefix}").cidr if ip and prefix is not None else None
+def _subnet(network: Network) -> netaddr.IPNetwork | None:
+    if not network.ip or network.prefix is None:
+        return None
+    return netaddr.IPNetwork(f"{network.ip}/{network.prefix}").cidr
 
 
 def _overlap(one: netaddr.IPNetwork | None, other: netaddr.IPNetwork | None) -> bool:
@@ -165,14 +167,3 @@ def _space_conflict(target: Target, data_size: int) -> Iterator[str]:
             f"storage pool {pool.name()!r} has {available} bytes free, "
             f"the export needs about {data_size}"
         )
-
-
-def network_uuid_is_free(target: Target, uuid: str) -> bool:
-    """Whether no network of the host bears it."""
-    try:
-        target.conn.networkLookupByUUIDString(uuid)
-    except libvirt.libvirtError as error:
-        if error.get_error_code() != libvirt.VIR_ERR_NO_NETWORK:
-            raise
-        return True
-    return False

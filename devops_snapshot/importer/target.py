@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import libvirt
+from lxml import etree
 
 from ..errors import HypervisorError
 from ..hypervisor import asking
@@ -41,16 +42,20 @@ class Target:
         """Where the pool's files are."""
         return pool_directory(self)
 
+    @cached_property
+    def _capabilities(self) -> etree._Element:
+        with asking("reading the capabilities of the host"):
+            return parse(self.conn.getCapabilities())
+
     def emulator(self, architecture: str, domain_type: str) -> str:
         """The QEMU that runs such guests here.
 
         :raises HypervisorError: the host has none
         """
-        with asking("reading the capabilities of the host"):
-            capabilities = parse(self.conn.getCapabilities())
-        for arch in capabilities.findall(f"guest[os_type='hvm']/arch[@name='{architecture}']"):
-            domain = arch.find(f"domain[@type='{domain_type}']")
-            if domain is not None:
+        for arch in self._capabilities.findall("guest[os_type='hvm']/arch"):
+            types = {str(domain.get("type")): domain for domain in arch.findall("domain")}
+            domain = types.get(domain_type)
+            if arch.get("name") == architecture and domain is not None:
                 emulator = domain.findtext("emulator") or arch.findtext("emulator")
                 if emulator:
                     return str(emulator)

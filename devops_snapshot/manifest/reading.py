@@ -24,12 +24,13 @@ class NodeParts:
 
     :param definition: the ``<domain>`` to define again
     :param snapshots: parents before children
-    :param disks: id of a disk's row to the volume it stands on in the export; others are left out
+    :param disks: id of a disk's row to the volume it stands on in the export (None: an empty
+        drive); others are left out
     """
 
     definition: etree._Element
     snapshots: Sequence[SnapshotMetadata]
-    disks: Mapping[int, int]
+    disks: Mapping[int, int | None]
 
 
 def read_environment(
@@ -109,7 +110,11 @@ def _node(node: Any, parts: NodeParts, volumes: set[int]) -> document.Node:
         ),
         volumes=_volumes(node.get_volumes(), volumes),
         disks=tuple(
-            document.DiskDevice(id=row.id, volume=parts.disks[row.id], params=row.params)
+            document.DiskDevice(
+                id=row.id,
+                volume=parts.disks[row.id] if parts.disks[row.id] in volumes else None,
+                params=row.params,
+            )
             for row in node.diskdevice_set.order_by("id")
             if row.id in parts.disks
         ),
@@ -151,22 +156,22 @@ def _l2_device(row: Any) -> document.L2NetworkDevice:
         created=row.created,
         address_pool=row.address_pool_id,
         params=row.params,
-        network=_network(row),
+        network=read_network(row),
     )
 
 
-def _network(row: Any) -> document.Network | None:
+def read_network(row: Any) -> document.Network | None:
     """The libvirt network; None where the row was never defined or the network is gone."""
     uuid = row.params.get("uuid")
     if not uuid:
         return None
-    try:
-        network = row.driver.conn.networkLookupByUUIDString(uuid)
-    except libvirt.libvirtError as error:
-        if error.get_error_code() != libvirt.VIR_ERR_NO_NETWORK:
-            raise
-        return None
-    with asking(f"reading network {network.name()}"):
+    with asking(f"reading network {row.name}"):
+        try:
+            network = row.driver.conn.networkLookupByUUIDString(uuid)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_NO_NETWORK:
+                raise
+            return None
         xml = network.XMLDesc(libvirt.VIR_NETWORK_XML_INACTIVE)
         active = bool(network.isActive())
     return parse_network(xml, active=active)

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.apps import apps
 
+from ..errors import FormatError
 from . import document
 
 
@@ -26,7 +27,10 @@ class RowWriter:
     _new: dict[tuple[str, int], Any] = field(default_factory=dict)
 
     def write(self, environment: document.Environment) -> Any:
-        """Create all rows; the caller holds the transaction."""
+        """Create all rows; the caller holds the transaction.
+
+        :raises FormatError: a row refers to one that is not there
+        """
         row = self._create("Environment", environment, name=environment.name)
         for pool in environment.address_pools:
             self._create(
@@ -52,7 +56,11 @@ class RowWriter:
         return row
 
     def _of(self, model: str, exported_id: int | None) -> Any:
-        return None if exported_id is None else self._new[model, exported_id]
+        if exported_id is None:
+            return None
+        if (model, exported_id) not in self._new:
+            raise FormatError(f"a row refers to the {model} {exported_id}, which is not there")
+        return self._new[model, exported_id]
 
     def _group(self, group: document.Group, environment: Any) -> Any:
         driver = self._create(
@@ -87,16 +95,17 @@ class RowWriter:
         waiting = list(volumes)
         inside = {volume.id for volume in waiting}
         while waiting:
-            volume = next(v for v in waiting if v.backing_store not in inside)
+            volume = next((v for v in waiting if v.backing_store not in inside), None)
+            if volume is None:
+                raise FormatError(f"volumes stand on each other: {waiting[0].name!r} and others")
             waiting.remove(volume)
             inside.discard(volume.id)
-            path = str(volume.params.get("uuid"))
             self._create(
                 "Volume",
                 volume,
                 name=volume.name,
                 backing_store=self._of("Volume", volume.backing_store),
-                params={**volume.params, "uuid": self.paths.get(path, path)},
+                params={**volume.params, "uuid": self.paths[volume.params["uuid"]]},
                 **owner,
             )
 

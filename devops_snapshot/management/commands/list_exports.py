@@ -8,7 +8,7 @@ from django.core.management.base import CommandParser
 
 from ...console import DevopsCommand, human_size
 from ...remote import connect
-from ...store import Repository
+from ...store import ExportEntry, Repository
 from ..arguments import add_storage_argument, storage_url
 
 
@@ -30,7 +30,7 @@ class Command(DevopsCommand):
         with connect(storage_url(options, self.stderr.write)) as remote:
             entries = Repository.open(remote).exports()
         if options["env"]:
-            entries = [entry for entry in entries if entry.summary["environment"] == options["env"]]
+            entries = [e for e in entries if e.summary.get("environment") == options["env"]]
         if options["json"]:
             self.json(
                 [{"id": e.id, "published": e.published.isoformat(), **e.summary} for e in entries]
@@ -38,17 +38,20 @@ class Command(DevopsCommand):
             return
         self.table(
             ("ID", "ENVIRONMENT", "SNAPSHOTS", "DESCRIPTION", "HOST", "TIME", "NODES", "SIZE"),
-            [
-                (
-                    entry.id,
-                    entry.summary["environment"],
-                    ", ".join(entry.summary["snapshots"]) or "(definitions)",
-                    entry.summary["description"],
-                    entry.summary["host"],
-                    f"{entry.published:%Y-%m-%d %H:%M:%S}",
-                    len(entry.summary["nodes"]),
-                    human_size(entry.summary["size"]),
-                )
-                for entry in entries
-            ],
+            [_row(entry) for entry in entries],
         )
+
+
+def _row(entry: ExportEntry) -> tuple[object, ...]:
+    """One line; what another release did not write into its summary stays empty."""
+    told = entry.summary.get
+    return (
+        entry.id,
+        told("environment", ""),
+        ", ".join(told("snapshots") or ["(definitions)"]),
+        told("description", ""),
+        told("host", ""),
+        f"{entry.published:%Y-%m-%d %H:%M:%S}",
+        len(told("nodes", ())),
+        human_size(told("size", 0)),
+    )

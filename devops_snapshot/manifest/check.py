@@ -1,0 +1,292 @@
+"""What the types of ``document`` cannot say: whether a manifest contradicts itself or reaches out.
+
+A manifest is not to be trusted. After this check its names are names and no paths, all files that
+rows, domains and snapshots stand on are files of the export and used as what they are, and every
+row of a node means the domain that came with it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+
+from ..errors import DevopsError, FormatError, UnsupportedError
+from ..snapshot.domain_xml import disks_of, parse
+from ..snapshot.metadata import SnapshotMetadata, parse_snapshot
+from . import document
+from .definition import Definition, check_definition
+
+_LIBVIRT = "devops.driver.libvirt"
+_IMAGE_FORMATS = ("qcow2", "raw")
+_MEMORY_FORMAT = "memory"
+FORWARD_MODES = (None, "nat", "route")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}", re.IGNORECASE)
+_LONGEST = 255  # characters of a name in the database, and bytes of a file name
+
+
+def check_manifest(manifest: document.Manifest) -> None:
+    """Refuse a manifest that no export could have written.
+
+    :raises FormatError: saying what is wrong
+    :raises UnsupportedError: a driver other than libvirt's, a forward mode that is not there yet
+    """
+    environment = manifest.environment
+    files = _check_files(manifest.files)
+    _check_names(environment)
+    _check_drivers(environment)
+    networks = _check_networks(environment)
+    _check_addresses(environment)
+    volumes = chain.from_iterable(
+        [*(group.volumes for group in environment.groups), *(n.volumes for n in environment.nodes)]
+    )
+    for volume in volumes:
+        _check_volume(volume, files)
+    definitions = [_check_node(node, files, networks) for node in environment.nodes]
+    _once("domain", (definition.name for definition in definitions))
+    _once("domain UUID", (definition.uuid for definition in definitions))
+
+
+def definition_of(node: document.Node) -> Definition:
+    """The node's own definition, checked.
+
+    :raises FormatError: as :func:`~.definition.check_definition`
+    """
+    return check_definition(f"node {node.name!r}", parse(node.domain_xml))
+
+
+def check_memory(node: document.Node, snapshot: document.Snapshot, xml: str) -> None:
+    """The definition inside a memory state: libvirt starts the guest from it.
+
+    :raises FormatError: it is not the domain that the snapshot speaks of
+    """
+    owner = f"the memory of node {node.name!r} at {snapshot.name!r}"
+    saved = check_definition(owner, parse(xml))
+    recorded = parse_snapshot(snapshot.xml)
+    # a revert says for each of these where it stands; another would stand where the memory says
+    known = {disk.target for disk in recorded.frozen if disk.path}
+    strange = [
+        disk.target for disk in disks_of(saved.root) if disk.path and disk.target not in known
+    ]
+    own = definition_of(node)
+    if strange or saved.uuid != own.uuid or not saved.networks <= own.networks:
+        raise FormatError(f"{owner} is that of another machine than the snapshot's")
+
+
+def _check_files(files: Iterable[document.File]) -> dict[str, document.File]:
+    known: dict[str, document.File] = {}
+    for file in files:
+        _check_file_name(file)
+        if file.path in known:
+            raise FormatError(f"the manifest has the file {file.path!r} twice")
+        is_memory = file.role is document.FileRole.MEMORY
+        if file.format not in ((_MEMORY_FORMAT,) if is_memory else _IMAGE_FORMATS):
+            raise FormatError(f"the file {file.name!r} is of the unknown format {file.format!r}")
+        if file.backing is not None:
+            below = known.get(file.backing)
+            if below is None or below.role is document.FileRole.MEMORY or file.format != "qcow2":
+                raise FormatError(
+                    f"the file {file.name!r} cannot stand on {file.backing!r}: "
+                    "that is no image that comes before it in the export"
+                )
+        known[file.path] = file
+    return known
+
+
+def _check_file_name(file: document.File) -> None:
+    name = file.name
+    if (
+        not name
+        or name.startswith(".")
+        or not name.isprintable()
+        or len(name.encode()) > _LONGEST
+        or not file.path.startswith("/")
+    ):
+        raise FormatError(f"the manifest names a file {file.path!r}, which is no file name")
+
+
+def _check_names(environment: document.Environment) -> None:
+    """Names become parts of file names and of what is printed."""
+    named: list[tuple[str, str]] = [("environment", environment.name)]
+    named += [("address pool", pool.name) for pool in environment.address_pools]
+    for group in environment.groups:
+        named += [("group", group.name), *(("volume", v.name) for v in group.volumes)]
+        for l2 in group.l2_network_devices:
+            named += [("network", l2.name), *([("network", l2.network.name)] if l2.network else [])]
+    for node in environment.nodes:
+        named += [("node", node.name), *(("volume", v.name) for v in node.volumes)]
+        named += [("snapshot", snapshot.name) for snapshot in node.snapshots]
+    for kind, name in named:
+        if not name or "/" in name or not name.isprintable() or len(name) > _LONGEST:
+            raise FormatError(f"the manifest has {name[:_LONGEST]!r} as the name of a {kind}")
+
+
+def _check_drivers(environment: document.Environment) -> None:
+    for group in environment.groups:
+        if not group.driver.name.startswith(_LIBVIRT):
+            raise UnsupportedError(
+                f"group {group.name!r} belongs to driver {group.driver.name!r}, "
+                "which cannot be imported",
+                hint=f"Only {_LIBVIRT} can",
+            )
+        params = [group.driver.params]
+        for node in group.nodes:
+            params += [node.params, *(volume.params for volume in node.volumes)]
+        params += [volume.params for volume in group.volumes]
+        for name in (str(row.get("_class", "")) for row in params):
+            if not name.startswith(f"{_LIBVIRT}."):
+                raise FormatError(f"group {group.name!r} has a row of class {name!r}")
+
+
+def _check_networks(environment: document.Environment) -> frozenset[str]:
+    """Their names in libvirt."""
+    networks = [l2.network for l2 in environment.networks if l2.network is not None]
+    for network in networks:
+        _check_network(network)
+    _once("network", (network.name for network in networks))
+    _once("network UUID", (network.uuid for network in networks))
+    return frozenset(network.name for network in networks)
+
+
+def _check_network(network: document.Network) -> None:
+    where = f"network {network.name!r}"
+    if network.forward_mode not in FORWARD_MODES:
+        raise UnsupportedError(
+            f"{where} has forward mode {network.forward_mode!r}, which cannot be imported yet"
+        )
+    if not _UUID.fullmatch(network.uuid):
+        raise FormatError(f"{where} has the UUID {network.uuid!r}")
+    if network.mac is not None and not _MAC.fullmatch(network.mac):
+        raise FormatError(f"{where} has the MAC address {network.mac!r}")
+    if network.ip is not None:
+        _check_subnet(where, f"{network.ip}/{network.prefix}")
+    ends = filter(None, (network.dhcp_start, network.dhcp_end))
+    for address in [*ends, *(host.ip for host in network.dhcp_hosts)]:
+        _check_address(where, address)
+
+
+def _check_addresses(environment: document.Environment) -> None:
+    for pool in environment.address_pools:
+        _check_subnet(f"address pool {pool.name!r}", pool.net)
+    for node in environment.nodes:
+        for interface in node.interfaces:
+            for address in interface.addresses:
+                _check_address(f"node {node.name!r}", address)
+
+
+def _check_subnet(where: str, subnet: str) -> None:
+    try:
+        ipaddress.ip_interface(subnet)
+    except ValueError:
+        raise FormatError(f"{where} has the subnet {subnet!r}") from None
+
+
+def _check_address(where: str, address: str) -> None:
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        raise FormatError(f"{where} has the address {address!r}") from None
+
+
+def _check_volume(volume: document.Volume, files: Mapping[str, document.File]) -> None:
+    """A row's file is deleted with the row, and its format is what overlays believe."""
+    path = volume.params.get("uuid")
+    file = files.get(path) if isinstance(path, str) else None
+    if file is None:
+        raise FormatError(f"volume {volume.name!r} is at {path!r}, which is not in the export")
+    if volume.params.get("format") != file.format:
+        raise FormatError(
+            f"volume {volume.name!r} is {volume.params.get('format')!r} by its row "
+            f"and {file.format} by its file"
+        )
+
+
+def _check_node(
+    node: document.Node, files: Mapping[str, document.File], networks: frozenset[str]
+) -> Definition:
+    definition = definition_of(node)
+    owner = f"node {node.name!r}"
+    if node.params.get("uuid") != definition.uuid or not _UUID.fullmatch(definition.uuid):
+        raise FormatError(
+            f"{owner} has UUID {node.params.get('uuid')!r} by its row "
+            f"and {definition.uuid!r} by its definition"
+        )
+    _check_disks(definition, owner, files)
+    _check_plugs(definition, owner, networks)
+    for snapshot in node.snapshots:
+        _check_snapshot(snapshot, definition, owner, files, networks)
+    _once(f"snapshot of {owner}", (snapshot.name for snapshot in node.snapshots))
+    return definition
+
+
+def _check_disks(definition: Definition, owner: str, files: Mapping[str, document.File]) -> None:
+    for disk in disks_of(definition.root):
+        if disk.path is None:
+            continue
+        file = files.get(disk.path)
+        if file is None:
+            raise FormatError(
+                f"disk {disk.target} of {owner} stands on {disk.path!r}, which is not in the export"
+            )
+        if disk.format != file.format:
+            # a raw image whose content claims to be qcow2 could name any file of this host
+            raise FormatError(
+                f"disk {disk.target} of {owner} is used as {disk.format}, but is {file.format}"
+            )
+
+
+def _check_plugs(definition: Definition, owner: str, networks: frozenset[str]) -> None:
+    for name in sorted(definition.networks - networks):
+        raise FormatError(
+            f"{owner} is plugged into the network {name!r}, which is not in the export"
+        )
+
+
+def _check_snapshot(
+    snapshot: document.Snapshot,
+    domain: Definition,
+    node: str,
+    files: Mapping[str, document.File],
+    networks: frozenset[str],
+) -> None:
+    owner = f"{node} at {snapshot.name!r}"
+    found = _read(snapshot, owner)
+    told = (snapshot.name, snapshot.parent, snapshot.memory, snapshot.state, snapshot.internal)
+    if told != (found.name, found.parent, found.memory_path, found.state.value, found.internal):
+        raise FormatError(f"the snapshot of {owner} is another one by its XML")
+    if snapshot.memory is not None:
+        file = files.get(snapshot.memory)
+        if file is None or file.role is not document.FileRole.MEMORY:
+            raise FormatError(
+                f"the memory of {owner} is {snapshot.memory!r}, which is not in the export"
+            )
+    for definition in definitions_in(snapshot, owner):
+        if (definition.name, definition.uuid) != (domain.name, domain.uuid):
+            raise FormatError(f"the snapshot of {owner} is that of {definition.name!r}")
+        _check_disks(definition, owner, files)
+        _check_plugs(definition, owner, networks)
+
+
+def _read(snapshot: document.Snapshot, owner: str) -> SnapshotMetadata:
+    try:
+        return parse_snapshot(snapshot.xml)
+    except (DevopsError, ValueError, OverflowError) as error:
+        raise FormatError(f"the snapshot of {owner} cannot be read: {error}") from error
+
+
+def definitions_in(snapshot: document.Snapshot, owner: str) -> Iterator[Definition]:
+    """The domain as it was, and its persistent definition of that time, checked."""
+    root = parse(snapshot.xml)
+    for tag in ("domain", "inactiveDomain"):
+        for found in root.findall(tag):
+            yield check_definition(owner, found)
+
+
+def _once(kind: str, names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise FormatError(f"the manifest has the {kind} {name!r} twice")
+        seen.add(name)

@@ -1,0 +1,208 @@
+"""What the definition of a domain may say: an allow-list.
+
+A manifest is not to be trusted, and a definition reaches deep into the host: devices, files,
+sockets, firmware, arguments of QEMU. Only what environments of fuel-devops have passes, wherever
+the definition stands: in the manifest, in a snapshot's metadata or inside a memory state. What is
+refused here on import is refused on export as well, so that no export is made in vain.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from lxml import etree
+
+from ..errors import FormatError
+
+_DOMAIN = frozenset(
+    "name uuid title description metadata memory currentMemory maxMemory memoryBacking vcpu vcpus "
+    "cputune iothreads resource os features cpu clock on_poweroff on_reboot on_crash pm devices "
+    "seclabel".split()
+)
+_OS = frozenset(("type", "boot", "bootmenu", "bios"))
+_CHARACTER_DEVICE = frozenset("source target protocol alias address".split())
+_PLACE = frozenset(("alias", "address"))
+# What each device may have inside it.
+_DEVICES = {
+    "emulator": frozenset[str](),
+    "disk": _PLACE
+    | frozenset(
+        "driver source target serial wwn vendor product readonly shareable boot iotune blockio "
+        "geometry backingStore mirror".split()
+    ),
+    "controller": _PLACE | frozenset("driver target model master".split()),
+    "interface": _PLACE | frozenset("mac source target model driver link mtu boot".split()),
+    "serial": _CHARACTER_DEVICE,
+    "console": _CHARACTER_DEVICE,
+    "channel": _CHARACTER_DEVICE,
+    "input": _PLACE | {"driver"},
+    "graphics": frozenset(
+        "listen channel image jpeg zlib playback streaming clipboard mouse filetransfer".split()
+    ),
+    "audio": frozenset[str](),
+    "sound": _PLACE | {"codec"},
+    "video": _PLACE | frozenset(("model", "driver")),
+    "memballoon": _PLACE | frozenset(("stats", "driver")),
+    "rng": _PLACE | frozenset(("backend", "rate", "driver")),
+    "watchdog": _PLACE,
+    "panic": _PLACE,
+    "hub": _PLACE,
+}
+# The kinds of a device that stay within libvirt and QEMU.
+_KINDS = {
+    "disk": ("file",),
+    "interface": ("network",),
+    "serial": ("pty",),
+    "console": ("pty",),
+    "channel": ("unix", "spicevmc", "pty"),
+    "input": ("mouse", "tablet", "keyboard"),
+    "graphics": ("vnc", "spice"),
+    "audio": ("none", "spice"),
+}
+_LISTENERS = ("address", "network", "none")
+_ENTROPY = ("/dev/random", "/dev/urandom", "/dev/hwrng")
+_TERMINALS = "/dev/pts/"
+_CHANNELS = ("/var/lib/libvirt/qemu/channel/", "/run/libvirt/qemu/channel/")
+_FREE_TEXT = frozenset("title description metadata seclabel resource".split())
+# Where a slash may stand because the place is checked by itself, or replaced, or names no file.
+_SLASHES = frozenset(
+    [
+        ("devices/emulator", ""),
+        ("devices/disk/source", "file"),
+        ("devices/disk/serial", ""),
+        ("devices/disk/vendor", ""),
+        ("devices/disk/product", ""),
+        ("devices/rng/backend", ""),
+        ("devices/graphics", "passwd"),
+        ("devices/console", "tty"),
+        *((f"devices/{device}/source", "path") for device in ("serial", "console", "channel")),
+        ("clock", "timezone"),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A definition with nothing in it that could reach into the host.
+
+    :param type: ``kvm`` or ``qemu``
+    :param networks: names of the networks that it is plugged into
+    """
+
+    name: str
+    uuid: str
+    type: str
+    architecture: str
+    networks: frozenset[str]
+    root: etree._Element
+
+
+def check_definition(owner: str, root: etree._Element) -> Definition:
+    """Refuse what no environment of fuel-devops has.
+
+    :param owner: whose it is, for the message
+    :param root: ``<domain>``, or an ``<inactiveDomain>`` of a snapshot
+    :raises FormatError: naming the element
+    """
+    kind, name, uuid = root.get("type", ""), root.findtext("name"), root.findtext("uuid")
+    machine = root.find("os/type")
+    if kind not in ("kvm", "qemu") or not name or not uuid or machine is None:
+        raise FormatError(f"{owner} has no usable domain definition")
+    for fault in _faults(root):
+        raise FormatError(
+            f"the definition of {owner} has {fault}, which no environment of fuel-devops has"
+        )
+    sources = root.findall("devices/interface/source")
+    return Definition(
+        name=name,
+        uuid=uuid,
+        type=kind,
+        architecture=machine.get("arch", ""),
+        networks=frozenset(source.get("network", "") for source in sources),
+        root=root,
+    )
+
+
+def _faults(root: etree._Element) -> Iterator[str]:
+    yield from _foreign(root, _DOMAIN)
+    system = root.find("os")
+    if system is not None:
+        yield from _foreign(system, _OS)
+        yield from (f"<os {attribute!s}=...>" for attribute in system.attrib)
+    for label in root.findall("seclabel"):
+        unconfined = label.get("type") != "dynamic" and label.get("model") != "none"
+        if unconfined or label.find("baselabel") is not None:
+            yield "a <seclabel> of its own"
+    for devices in root.findall("devices"):
+        yield from _foreign(devices, _DEVICES)
+        for device in _elements(devices):
+            yield from _device_faults(device)
+    for child in _elements(root):
+        if child.tag not in _FREE_TEXT:
+            yield from _paths(child, str(child.tag))
+
+
+def _elements(parent: etree._Element) -> Iterator[etree._Element]:
+    """The children, without comments and processing instructions."""
+    return (child for child in parent if isinstance(child.tag, str))
+
+
+def _foreign(element: etree._Element, allowed: Collection[str]) -> Iterator[str]:
+    for child in _elements(element):
+        if child.tag not in allowed:
+            yield f"<{etree.QName(child).localname}> in <{etree.QName(element).localname}>"
+
+
+def _device_faults(device: etree._Element) -> Iterator[str]:
+    tag, kind = str(device.tag), device.get("type", "")
+    yield from _foreign(device, _DEVICES.get(tag, ()))
+    if tag in _KINDS and kind not in _KINDS[tag]:
+        yield f"<{tag} type={kind!r}>"
+    if tag == "disk":
+        yield from _disk_faults(device)
+    elif tag == "rng":
+        yield from _entropy_faults(device)
+    elif tag == "graphics":
+        kinds = [listen.get("type", "") for listen in device.findall("listen")]
+        yield from (f"<listen type={kind!r}>" for kind in kinds if kind not in _LISTENERS)
+    elif tag in ("serial", "console", "channel"):
+        yield from _socket_faults(device)
+
+
+def _disk_faults(disk: etree._Element) -> Iterator[str]:
+    if disk.get("device", "disk") not in ("disk", "cdrom"):
+        yield f"<disk device={disk.get('device')!r}>"
+    if len(disk.findall("source")) > 1:
+        yield "a disk with two sources"
+
+
+def _entropy_faults(rng: etree._Element) -> Iterator[str]:
+    for backend in rng.findall("backend"):
+        model = backend.get("model")
+        harmless = model == "builtin" or (model == "random" and backend.text in _ENTROPY)
+        if not harmless or len(backend):
+            yield f"<backend model={model!r}>{backend.text or ''}</backend>"
+
+
+def _socket_faults(device: etree._Element) -> Iterator[str]:
+    """Terminals and agents' sockets are named by libvirt; a name of another is somebody's file."""
+    tag, is_channel = str(device.tag), device.get("type") == "unix"
+    for source in device.findall("source"):
+        path = posixpath.normpath(source.get("path", ""))
+        own = path.startswith(_CHANNELS if is_channel else _TERMINALS)
+        if (source.get("path") and not own) or source.get("mode", "bind") != "bind":
+            yield f"<{tag}> on {source.get('path')!r}"
+
+
+def _paths(element: etree._Element, place: str) -> Iterator[str]:
+    """Whatever looks like the path of a file, where none belongs."""
+    if place in ("devices/disk/backingStore", "devices/disk/mirror"):
+        return  # dropped wherever a definition is used
+    values = {"": element.text or "", **{str(k): str(v) for k, v in element.attrib.items()}}
+    for attribute, value in values.items():
+        if "/" in value and (place, attribute) not in _SLASHES:
+            yield f"the path {value.strip()!r} in <{element.tag}>"
+    for child in _elements(element):
+        yield from _paths(child, f"{place}/{child.tag}")
