@@ -21,7 +21,7 @@ def requirements() -> list[str]:
 setup(
     name="devops-snapshot",
     version=VERSION,
-    description="Export and import of whole fuel-devops environments: memory, disks, networks, records",
+    description="Export and import of fuel-devops environments: memory, disks, networks, records",
     long_description=(HERE / "README.rst").read_text(),
     long_description_content_type="text/x-rst",
     license="Apache-2.0",
