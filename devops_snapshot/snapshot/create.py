@@ -25,7 +25,7 @@ from ..models import EnvironmentSnapshot, NodeSnapshot
 from . import internal
 from .freeze import Freeze, frozen
 from .memory import save_memories
-from .metadata import build_snapshot, snapshots_of
+from .metadata import build_snapshot, snapshot_named, snapshots_of
 from .overlays import Overlay
 from .plan import NodePlan, make_overlays, plan_node
 from .restore import redefine
@@ -160,8 +160,15 @@ def _tell_libvirt(
         domain=plan.live,
         inactive=plan.inactive,
     )
+    undo.later(_make_parent_current, plan)
     snapshot = redefine(plan.domain, document)
     undo.later(snapshot.delete, libvirt.VIR_DOMAIN_SNAPSHOT_DELETE_METADATA_ONLY)
+
+
+def _make_parent_current(plan: NodePlan) -> None:
+    """Where libvirt fails to record a snapshot, it forgets which one was the current."""
+    if plan.parent is not None:
+        redefine(plan.domain, snapshot_named(plan.domain, plan.parent).xml)
 
 
 def _seconds(domains: Mapping[str, Any], freeze: Freeze) -> dict[str, float]:

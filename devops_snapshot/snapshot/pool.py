@@ -70,8 +70,11 @@ def _fitting(name: str, suffix: str) -> str:
 
 
 def is_there(driver: Pool, path: str) -> bool:
-    """Whether there is such a file, also where only libvirt may look."""
-    return Path(path).exists() or volume_at(driver, path) is not None
+    """Whether there is such a file. libvirt may remember one that is gone, so it is asked last."""
+    try:
+        return Path(path).exists()
+    except PermissionError:
+        return volume_at(driver, path) is not None
 
 
 def volume_at(driver: Pool, path: PurePath | str) -> Any | None:
@@ -91,13 +94,18 @@ def remove_file(driver: Pool, path: PurePath | str) -> None:
 
     :raises DevopsError: it cannot be deleted
     """
+    volume = None
     if PurePath(path).parent == pool_directory(driver):
         with asking(f"deleting {path}"):
             volume = storage_pool.find_by_path(pool_of(driver), str(path))
             if volume is not None:
                 volume.delete(0)
-        return
+    if volume is None:
+        _unlink(Path(path))
+
+
+def _unlink(path: Path) -> None:
     try:
-        Path(path).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
     except OSError as error:
         raise DevopsError(f"{path} cannot be deleted: {error.strerror}") from error

@@ -1,7 +1,7 @@
 """An environment to take snapshots of, driven from this process.
 
-``one`` runs, with two disks on one base image, a cdrom and a read-only USB stick; ``two`` runs, with
-a disk of its own and a raw one; ``off`` is shut off. CPUs are the best that QEMU can emulate.
+``one`` runs, with two disks on one base image, a cdrom and a read-only USB stick; ``two`` runs,
+with a disk of its own and a raw one; ``off`` is shut off. CPUs are the best that QEMU can emulate.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from lxml import etree
 
 from devops_snapshot import snapshot as snapshots
 from devops_snapshot.devops.libvirt.models import LibvirtNode
-from devops_snapshot.devops.models import DiskDevice, Environment, Volume
+from devops_snapshot.devops.models import Volume
 from devops_snapshot.models import EnvironmentSnapshot
 from devops_snapshot.snapshot.metadata import current_snapshot, snapshots_of
 from tests.bed import Guest, Host
 from tests.bed.guest_image import guest_iso
+from tests.devops.databases import sqlite_environment, used_database
 from tests.devops.libvirt.builder import MIB, Builder
 
 BASE = "base"
@@ -44,7 +45,7 @@ echo 3 > /proc/sys/vm/drop_caches
 cat /run/note
 for disk in /dev/vd?; do
     dd if=$disk bs=512 skip=4096 count=1 2>/dev/null | head -n 1
-    dd if=$disk bs=1M count=1 2>/dev/null | md5sum
+    dd if=$disk bs=64K count=1 2>/dev/null | md5sum
 done
 """
 
@@ -63,9 +64,29 @@ class Lab:
 
     def __init__(self, host: Host, database: Path) -> None:
         self.host = host
+        self.database = database
         self.variables = {"DEVOPS_DB_ENGINE": "sqlite3", "DEVOPS_DB_NAME": str(database)}
+        self._is_sound = False
 
-    def build(self) -> None:
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Inside, it is at snapshot ``base`` at first, and Django uses its database.
+
+        Where a test left it in pieces, it is made anew for the next one.
+        """
+        if not self._is_sound:
+            self.host.clean()
+            sqlite_environment(self.database)
+        with used_database(self.variables):
+            if not self._is_sound:
+                self._build()
+            self._is_sound = False
+            yield
+            self.reset()
+            self.check()
+            self._is_sound = True
+
+    def _build(self) -> None:
         """Define all, boot two guests, and take the snapshot ``base``."""
         iso = {"name": "iso", "source_image": str(guest_iso()), "device": "cdrom", "bus": "ide"}
         iso["format"] = "raw"
@@ -214,20 +235,3 @@ def define(builder: Builder) -> None:
         for volume in node.get_volumes():
             volume.define()
         node.define()
-
-
-def forget_rows() -> None:
-    """An empty database."""
-    DiskDevice.objects.all().delete()
-    Environment.objects.all().delete()
-
-
-@contextmanager
-def renamed(path: Path) -> Iterator[None]:
-    """Inside, a file is not there."""
-    hidden = path.with_name(f"hidden-{path.name}")
-    path.rename(hidden)
-    try:
-        yield
-    finally:
-        hidden.rename(path)
