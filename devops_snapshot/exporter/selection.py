@@ -159,7 +159,7 @@ def _select_node(
     node: Node, known: dict[str, SnapshotMetadata], chosen: Sequence[str], current: str
 ) -> NodeSelection:
     domain = domain_of(node)
-    snapshots = [known[name] for name in with_ancestors(known, set(chosen))]
+    line = sorted(with_ancestors(known, set(chosen)), key=lambda name: (_age(known, name), name))
     rows = {volume.uuid: volume.id for volume in node.get_volumes()}
     on_target: dict[str, int | None] = {}
     for name in (*chosen, current):  # a disk that only another snapshot has keeps its row
@@ -174,7 +174,7 @@ def _select_node(
     with asking(f"reading the definition of {domain.name()}"):
         live = disks_of(parse(domain.XMLDesc(0)))
     writable = frozenset(disk.path for disk in live if disk.writable and disk.path)
-    parts = NodeParts(known[current].definition, snapshots, disks)
+    parts = NodeParts(known[current].definition, [known[name] for name in line], disks)
     return NodeSelection(node, domain, parts, writable)
 
 

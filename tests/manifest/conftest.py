@@ -1,0 +1,3 @@
+"""The modules under test stand beside models, which Django must know."""
+
+import tests.devops.databases  # noqa: F401 # sets Django up
