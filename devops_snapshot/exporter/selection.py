@@ -14,7 +14,7 @@ from ..errors import NotFoundError
 from ..hypervisor import asking, domain_of
 from ..manifest.document import File
 from ..manifest.reading import NodeParts
-from ..snapshot.domain_xml import DomainDisk, disks_of, parse, with_sources
+from ..snapshot.domain_xml import disks_of, parse, with_sources
 from ..snapshot.layers import chain_of
 from ..snapshot.metadata import SnapshotMetadata, snapshots_of, with_ancestors
 from .files import discover
@@ -162,9 +162,12 @@ def _select_node(
     line = sorted(with_ancestors(known, set(chosen)), key=lambda name: (_age(known, name), name))
     rows = {volume.uuid: volume.id for volume in node.get_volumes()}
     on_target: dict[str, int | None] = {}
-    for name in (*chosen, current):  # a disk that only another snapshot has keeps its row
-        for disk in known[name].frozen:
-            on_target[disk.target] = _row_of(node, disk, rows)
+    # what only another snapshot has (a disk, a medium in a drive that is empty now) keeps its row
+    for disk in (disk for name in (*line, current) for disk in known[name].frozen):
+        if disk.path is None:
+            on_target.setdefault(disk.target, None)
+        else:
+            on_target[disk.target] = _row_at(node, disk.path, rows)
     disks = {
         device.id: on_target[device.target_dev]
         for device in node.disk_devices
@@ -178,13 +181,10 @@ def _select_node(
     return NodeSelection(node, domain, parts, writable)
 
 
-def _row_of(node: Node, disk: DomainDisk, rows: dict[str, int]) -> int | None:
-    """The id of the volume that a disk stands on; None for an empty drive."""
-    if disk.path is None:
-        return None
-    if disk.path not in rows:
-        raise NotFoundError(f"the database knows no volume of node {node.name!r} at {disk.path}")
-    return rows[disk.path]
+def _row_at(node: Node, path: str, rows: dict[str, int]) -> int:
+    if path not in rows:
+        raise NotFoundError(f"the database knows no volume of node {node.name!r} at {path}")
+    return rows[path]
 
 
 def _check_rows(node: Node, snapshot: SnapshotMetadata, targets: set[str]) -> None:

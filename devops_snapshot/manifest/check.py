@@ -196,10 +196,10 @@ def _check_volume(volume: document.Volume, files: Mapping[str, document.File]) -
     file = files.get(path) if isinstance(path, str) else None
     if file is None:
         raise FormatError(f"volume {volume.name!r} is at {path!r}, which is not in the export")
-    if volume.params.get("format") != file.format:
+    image_format = volume.params.get("format", "qcow2")  # fuel-devops's default
+    if image_format != file.format:
         raise FormatError(
-            f"volume {volume.name!r} is {volume.params.get('format')!r} by its row "
-            f"and {file.format} by its file"
+            f"volume {volume.name!r} is {image_format!r} by its row and {file.format} by its file"
         )
 
 
