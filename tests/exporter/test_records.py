@@ -73,9 +73,9 @@ def test_a_failed_export_keeps_its_snapshot_and_says_so(alpha: Place, storage: s
 
 def test_an_interrupted_export_is_cancelled(alpha: Place, storage: str) -> None:
     process = alpha.host.popen([*DOS, "export-env", "trip", "--storage", storage])
-    packs = Path(storage.removeprefix("file://")) / "leases"
+    leases = Path(storage.removeprefix("file://")) / "leases"
     deadline = time.monotonic() + 60
-    while not packs.is_dir() or not any(packs.iterdir()):
+    while not leases.is_dir() or not any(leases.iterdir()):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.002)
@@ -88,7 +88,6 @@ def test_an_interrupted_export_is_cancelled(alpha: Place, storage: str) -> None:
     assert (record["state"], record["error"]) == ("cancelled", "interrupted")
     assert record["finished"]
     assert json.loads(alpha.dos("list-exports", "--storage", storage, "--json")) == []
-    assert not any(packs.iterdir())
 
 
 def test_bars_are_shown_on_a_terminal_only(alpha: Place, storage: str) -> None:

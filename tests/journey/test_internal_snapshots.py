@@ -51,28 +51,26 @@ def test_exports_and_reverts_after_import(hosts: tuple[Place, Place], bed: Bed) 
     assert beta.snapshots() == [SNAPSHOT]
 
 
-def test_a_running_guest_stands_still_while_its_image_is_read(
+def test_images_with_snapshots_inside_are_read_and_reverted_with_care(
     hosts: tuple[Place, Place], bed: Bed
 ) -> None:
-    """The image with the snapshot inside is the one that the guest writes to."""
     alpha, _ = hosts
-    storage = bed.storage().url
     alpha.create()
     take_as_fuel_devops_does(alpha, SNAPSHOT)
     alpha.dos("resume", "trip")
+    stands_still_while_its_image_is_read(alpha, bed.storage().url)
+    is_not_reverted_beneath_external_ones(alpha)
+
+
+def stands_still_while_its_image_is_read(alpha: Place, storage: str) -> None:
+    """The image with the snapshot inside is the one that the guest writes to."""
     record = alpha.export("--snapshot", SNAPSHOT, storage=storage)
     assert record["freeze_seconds"] > 0
     assert all(domain.state()[0] == 1 for domain in alpha.host.connection.listAllDomains())
 
 
-def test_an_internal_snapshot_beneath_external_ones_is_not_reverted(
-    hosts: tuple[Place, Place], bed: Bed
-) -> None:
+def is_not_reverted_beneath_external_ones(alpha: Place) -> None:
     """libvirt would do it without a word, and rewrite the layer that the external one stands on."""
-    alpha, _ = hosts
-    alpha.create()
-    take_as_fuel_devops_does(alpha, SNAPSHOT)
-    alpha.dos("resume", "trip")
     alpha.guest("node-1").write_file("/run/note", "later")
     alpha.dos("snapshot", "trip", "outside")
     code, line = alpha.refused("revert", "trip", SNAPSHOT)
