@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 import textwrap
+import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from types import FrameType
@@ -29,6 +30,7 @@ UNUSABLE_DATABASE = (DatabaseError, OperationalError)
 """What the database says when it is at fault; its other errors are ours."""
 
 SUMMARY_WIDTH = 78
+_SOON = 0.01  # seconds
 FOREIGN_GROUP = "Django"
 
 
@@ -73,6 +75,19 @@ def _unwind_on_signals() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, unwind)
+    sys.unraisablehook = _send_again
+
+
+def _send_again(lost: sys.UnraisableHookArgs) -> None:
+    """Python swallows what a signal raises inside a finalizer: let the signal come once more."""
+    if isinstance(lost.exc_value, KeyboardInterrupt):
+        number: int = signal.SIGINT
+    elif isinstance(lost.exc_value, SystemExit) and isinstance(lost.exc_value.code, int):
+        number = lost.exc_value.code - 128
+    else:
+        sys.__unraisablehook__(lost)
+        return
+    threading.Timer(_SOON, os.kill, (os.getpid(), number)).start()
 
 
 def _dispatch(arguments: list[str]) -> int:

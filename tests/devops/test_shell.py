@@ -201,3 +201,17 @@ def test_nohup(tmp_path: Path) -> None:
     _, complaint = process.communicate(timeout=30)
     assert process.returncode == 1
     assert complaint == f"Error: {fifo} is no template: it has no `env_name`, `groups` ...\n"
+
+
+def test_ctrl_c_inside_a_finalizer_is_not_lost(tmp_path: Path) -> None:
+    """Python prints what is raised there and goes on as if nothing had been typed."""
+    code = (
+        "import os, signal, time\n"
+        "class Finalized:\n"
+        "    def __del__(self): os.kill(os.getpid(), signal.SIGINT); time.sleep(0.1)\n"
+        "Finalized()\n"
+        "time.sleep(30)\n"
+    )
+    done = dos(tmp_path, "shell", "-c", code)
+    assert done.stderr == "Interrupted\n"
+    assert done.returncode in (130, -signal.SIGINT)  # exec() of a string makes Python end by it
