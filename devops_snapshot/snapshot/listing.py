@@ -24,7 +24,7 @@ class ListedSnapshot:
 
 
 def list_snapshots(environment: Environment) -> list[ListedSnapshot]:
-    """All snapshots, oldest first; internal and external ones alike."""
+    """All snapshots, oldest first, parents before children; internal and external ones alike."""
     found: dict[str, ListedSnapshot] = {}
     for node in environment.get_nodes():
         for snapshot in snapshots_of(domain_of(node)).values():
@@ -35,4 +35,4 @@ def list_snapshots(environment: Environment) -> list[ListedSnapshot]:
                 description=before.description if before else snapshot.description,
                 nodes=tuple(sorted({*(before.nodes if before else ()), node.name})),
             )
-    return sorted(found.values(), key=lambda snapshot: (snapshot.created, snapshot.name))
+    return sorted(found.values(), key=lambda snapshot: snapshot.created)
