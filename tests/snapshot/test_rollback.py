@@ -31,12 +31,14 @@ Obstacle = Callable[[Lab, pytest.MonkeyPatch], AbstractContextManager[None]]
 def file_in_the_way(lab: Lab, _: pytest.MonkeyPatch) -> Iterator[None]:
     """Of the last overlay."""
     path = lab.host.pool_dir / f"env_off_system.{NAME}"
+    pool = lab.host.connection.storagePoolLookupByName("default")
     path.touch()
-    lab.host.connection.storagePoolLookupByName("default").refresh()
+    pool.refresh()
     try:
         yield
     finally:
         path.unlink()
+        pool.refresh()
 
 
 @contextmanager
@@ -94,21 +96,21 @@ def trigger(event: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    "obstacle",
+    ("obstacle", "message"),
     [
-        file_in_the_way,
-        memory_not_writable,
-        overlay_damaged,
-        metadata_not_writable,
-        database_refuses,
+        (file_in_the_way, "env_off_system.unlucky. is already there"),
+        (memory_not_writable, "saving the memory of env_two failed"),
+        (overlay_damaged, "switching the disks of env_two to their overlays failed"),
+        (metadata_not_writable, "recording a snapshot of env_off failed"),
+        (database_refuses, "not today"),
     ],
 )
 def test_a_snapshot_that_fails_is_undone_on_all_nodes(
-    lab: Lab, obstacle: Obstacle, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, obstacle: Obstacle, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab.write("before")
     lab.domain("two").suspend()
-    with obstacle(lab, monkeypatch), pytest.raises(DevopsError):
+    with obstacle(lab, monkeypatch), pytest.raises(DevopsError, match=message):
         lab.take(NAME)
     assert lab.states() == [RUNNING, PAUSED, OFF]
     assert not is_postmigrate(lab.domain("two"))
