@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from django.core.management import BaseCommand
@@ -22,6 +22,7 @@ from rich.progress import (
 from tabulate import tabulate
 
 from .devops.database import prepare_database
+from .lock import changing
 
 
 class _HelpFormatter(DjangoHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -42,6 +43,10 @@ class DevopsCommand(BaseCommand):
     """Whole command lines, shown at the end of the command's help."""
 
     needs_database = True
+
+    changes_environment = False
+    """Only one such command at a time works on an environment (``options["name"]``)."""
+
     requires_system_checks: list[str] = []
     suppressed_base_arguments = {  # Django's own; they work, but say nothing to our users
         "--version",
@@ -53,6 +58,10 @@ class DevopsCommand(BaseCommand):
         "--force-color",
         "--skip-checks",
     }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.stderr.style_func = None  # what is told there is no error: Django would print it red
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         # a command is typed with hyphens, however it was called
@@ -70,7 +79,8 @@ class DevopsCommand(BaseCommand):
     def execute(self, *args: Any, **options: Any) -> str | None:
         if self.needs_database:
             prepare_database()
-        return super().execute(*args, **options)
+        with changing(options["name"]) if self.changes_environment else nullcontext():
+            return super().execute(*args, **options)
 
     def table(self, headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Print a plain table as fuel-devops does; without rows, nothing.

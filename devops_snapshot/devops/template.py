@@ -20,6 +20,7 @@ from .yaml_loader import Section, load_yaml
 
 MAC_ADDRESS = re.compile(r"([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}")
 
+LONGEST_NAME = 255  # characters; what the column takes
 POOL_KEYS = ("net", "params")
 GROUP_KEYS = ("name", "driver", "network_pools", "l2_network_devices", "group_volumes", "nodes")
 DRIVER_KEYS = ("name", "params")
@@ -65,7 +66,8 @@ class _Settings:
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self.settings = settings
-        _text(settings, "env_name")
+        if len(_text(settings, "env_name")) > LONGEST_NAME:
+            raise _error(settings, "env_name", f"`env_name` is longer than {LONGEST_NAME}")
         self.pools = _sections(settings, "address_pools")
         self.groups = _items(settings, "groups")
         if not self.groups:

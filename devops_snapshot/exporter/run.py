@@ -12,6 +12,7 @@ from .. import snapshot as snapshots
 from ..errors import DevopsError
 from ..hypervisor import connection_of
 from ..journey import recorded
+from ..lock import changing
 from ..manifest import Manifest
 from ..manifest.reading import provenance, read_environment, read_host
 from ..models import Export, StorageNode
@@ -19,7 +20,7 @@ from ..progress import Progress, Quiet
 from ..remote import connect
 from ..snapshot.freeze import frozen
 from ..store import ExportSession, Repository
-from .selection import Selection, select_definitions, select_snapshots
+from .selection import Selection, check_names, select_definitions, select_snapshots
 from .ship import ship
 from .supported import check_exportable
 
@@ -60,12 +61,16 @@ def export(
     )
     with recorded(record), connect(storage) as remote:
         check_exportable(environment)
+        takes_one = not definitions_only and (with_current or not (names or all_snapshots))
+        if names or all_snapshots:
+            check_names(environment, names)  # before a repository or a snapshot is made in vain
         repository = Repository.open(remote, create=True)
         record.storage_node = StorageNode.used(storage, repository.id)
         taken = None
-        if not definitions_only and (with_current or not (names or all_snapshots)):
+        if takes_one:
             name = _name_for_now(environment)
-            taken = snapshots.create(environment, name, description=description)
+            with changing(environment.name):
+                taken = snapshots.create(environment, name, description=description)
         with _kept(taken):
             selection = (
                 select_definitions(environment)

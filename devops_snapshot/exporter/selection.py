@@ -128,6 +128,16 @@ def _all_names(known: Iterable[dict[str, SnapshotMetadata]]) -> list[str]:
     return sorted(set.intersection(*sets))
 
 
+def check_names(environment: Environment, names: Iterable[str]) -> None:
+    """Refuse names that not all nodes have.
+
+    :raises NotFoundError: saying which nodes lack one
+    """
+    nodes = _nodes_of(environment)
+    known = {node.id: snapshots_of(domain_of(node)) for node in nodes}
+    _check_names(environment, nodes, known, list(names) or _all_names(known.values()))
+
+
 def _check_names(
     environment: Environment,
     nodes: Sequence[Node],

@@ -15,6 +15,9 @@ from rich.progress import Progress as Bars
 from rich.progress import TaskID
 
 from ..console import progress_bars
+from ..errors import DevopsError
+
+LONGEST_URL = 1024  # characters; what the records take
 
 
 def environment_named(name: str) -> Any:
@@ -42,9 +45,11 @@ def add_storage_argument(parser: CommandParser) -> None:
 
 def storage_url(options: dict[str, Any], tell: Callable[[str], object]) -> str:
     """The storage node to use; ``tell`` is told when it is only this machine's own directory."""
-    url = options["storage"] or settings.DEVOPS_STORAGE
+    url = str(options["storage"] or settings.DEVOPS_STORAGE or "")
+    if len(url) > LONGEST_URL:
+        raise DevopsError(f"the storage URL has {len(url)} characters, the most is {LONGEST_URL}")
     if url:
-        return str(url)
+        return url
     directory = Path("~/.devops/storage").expanduser()
     tell(f"No --storage and no DEVOPS_STORAGE: using file://{directory}")
     return f"file://{directory}"

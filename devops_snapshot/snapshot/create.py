@@ -18,8 +18,8 @@ import libvirt
 from django.db import DatabaseError, transaction
 
 from ..contract import Environment
-from ..errors import ConflictError, DevopsError, NotFoundError
-from ..hypervisor import RunState, domain_of
+from ..errors import ConflictError, DevopsError, HypervisorError, NotFoundError
+from ..hypervisor import RunState, domain_of, is_postmigrate, run_state
 from ..interrupts import Interrupts, held_back
 from ..models import EnvironmentSnapshot, NodeSnapshot
 from . import internal
@@ -128,6 +128,8 @@ def _create_external(
     with frozen([plan.domain for plan in plans], resume=resume) as freeze:
         save_memories(plans, undo, interrupts)
         for plan in plans:
+            _check_still(plan)
+        for plan in plans:
             switch_disks(plan, overlays[plan.node.id], undo)
         interrupts.heed()
     created = int(time.time())
@@ -139,6 +141,20 @@ def _create_external(
     interrupts.heed()
     _record(environment, description, plans, overlays, result)
     return result
+
+
+def _check_still(plan: NodePlan) -> None:
+    """Nobody (virsh, fuel-devops) has resumed, stopped or started the guest meanwhile.
+
+    :raises HypervisorError: disks of now would not fit the memory of then
+    """
+    expected = RunState.SHUTOFF if plan.state is RunState.SHUTOFF else RunState.PAUSED
+    still = run_state(plan.domain) is expected
+    if not still or (plan.memory_path and not is_postmigrate(plan.domain)):
+        raise HypervisorError(
+            f"somebody else has started or stopped {plan.domain.name()} during the snapshot",
+            hint="Try again",
+        )
 
 
 def _tell_libvirt(

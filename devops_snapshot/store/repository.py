@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 _HEAD_GUESS = 8 * 1024  # bytes; the first line of most exports is shorter
 _PARALLEL = 4  # exports listed at the same time
 _DAY = 24 * 3600
+_DIRECTORIES = (PACKS, LAYERS, EXPORTS, LEASES)
 
 
 class Repository:
@@ -56,7 +57,8 @@ class Repository:
 
         :raises ConflictError: there is one already
         """
-        for directory in ("", PACKS, LAYERS, EXPORTS, LEASES):
+        _require_empty(remote)
+        for directory in ("", *_DIRECTORIES):
             remote.mkdir(directory)
         settings = seal(
             "repository",
@@ -190,3 +192,19 @@ class Repository:
             data = self._remote.read(path)
         line, newline, _ = data.partition(b"\n")
         return line + newline
+
+
+def _require_empty(remote: Remote) -> None:
+    """Hidden files and what an attempt that was cut short has left are no obstacle.
+
+    :raises StorageError: naming what is there
+    """
+    ours = (*_DIRECTORIES, REPOSITORY, "lost+found")
+    found = sorted(
+        entry.name for entry in remote.list("") if not entry.name.startswith((".", *ours))
+    )
+    if found:
+        raise StorageError(
+            f"{remote.url} is no repository, and not empty: it holds {found[0]!r}",
+            hint="Name an empty or new directory",
+        )

@@ -157,7 +157,7 @@ class Host:
 
     def log(self) -> str:
         """What libvirtd has said so far."""
-        return self.log_file.read_text(errors="replace")
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
     # Being clean
 

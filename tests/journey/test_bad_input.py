@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -45,6 +46,7 @@ def test_unknown_snapshot(alpha: Place, storage: str) -> None:
     assert code == 3
     assert "'no'" in line
     assert "snapshot-list trip" in line
+    assert not Path(storage.removeprefix("file://")).exists()  # no repository was made in vain
 
 
 @pytest.mark.parametrize("name", [".hidden", "a/b", "n" * 252, "two\nlines"])
@@ -61,6 +63,42 @@ def test_a_snapshot_name_that_is_taken(alpha: Place) -> None:
     assert code == 4
     assert "'taken'" in line
     assert sorted(alpha.host.pool_dir.iterdir()) == pool
+
+
+@pytest.mark.parametrize("names", ["", ","])
+def test_an_empty_choice_of_snapshots(alpha: Place, storage: str, names: str) -> None:
+    """As of a variable in a script that was never set."""
+    before = alpha.snapshots()
+    _, line = alpha.refused("export-env", "trip", "--snapshot", names, "--storage", storage)
+    assert "names no snapshot" in line
+    assert alpha.snapshots() == before
+
+
+def test_a_directory_that_holds_something_else(alpha: Place, storage: str) -> None:
+    directory = Path(storage.removeprefix("file://"))
+    directory.mkdir()
+    (directory / "thesis.tex").touch()
+    for snapshot in ((), ("--definitions-only",)):
+        code, line = alpha.refused("export-env", "trip", *snapshot, "--storage", storage)
+        assert code == 6
+        assert "'thesis.tex'" in line
+    assert [path.name for path in directory.iterdir()] == ["thesis.tex"]
+
+
+def test_only_one_command_changes_an_environment(alpha: Place, storage: str) -> None:
+    with (alpha.host.home / ".devops/locks/trip").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for command in (
+            ("snapshot", "trip", "second"),
+            ("revert", "trip", "second"),
+            ("erase", "trip"),
+            ("start", "trip"),
+            ("export-env", "trip", "--storage", storage),
+        ):
+            code, line = alpha.refused(*command)
+            assert code == 4
+            assert "another command is changing environment 'trip'" in line
+    assert "second" not in alpha.snapshots()
 
 
 def test_unknown_export(alpha: Place, storage: str) -> None:

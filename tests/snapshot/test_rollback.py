@@ -65,6 +65,21 @@ def overlay_damaged(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 
 @contextmanager
+def resumed_meanwhile(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """By somebody who does not know our lock, between memory and disks."""
+    creating = import_module("devops_snapshot.snapshot.create")
+    save = creating.save_memories
+
+    def save_and_resume(*arguments: Any) -> None:
+        save(*arguments)
+        lab.domain("one").resume()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(creating, "save_memories", save_and_resume)
+        yield
+
+
+@contextmanager
 def metadata_not_writable(lab: Lab, _: pytest.MonkeyPatch) -> Iterator[None]:
     """A directory stands where libvirt keeps its note of the last node's snapshot."""
     path = lab.host.directory / f"lib/qemu/snapshot/env_off/{NAME}.xml"
@@ -100,6 +115,7 @@ def trigger(event: str) -> Iterator[None]:
     [
         (file_in_the_way, "env_off_system.unlucky. is already there"),
         (memory_not_writable, "saving the memory of env_two failed"),
+        (resumed_meanwhile, "somebody else has started or stopped env_one"),
         (overlay_damaged, "switching the disks of env_two to their overlays failed"),
         (metadata_not_writable, "recording a snapshot of env_off failed"),
         (database_refuses, "not today"),

@@ -181,8 +181,8 @@ class LibvirtNode(Node):
             with self._asking("remove"):
                 pool = self.driver.pool
                 files = memory_files.named_by(domain)
+                memory_files.remove(files, pool=pool)  # first: only the domain knows of them
                 self._undefine(domain)
-                memory_files.remove(files, pool=pool)
         self.erase_volumes()
         self.delete()
 

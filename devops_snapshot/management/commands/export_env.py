@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from ...console import DevopsCommand, add_environment_argument, human_size
+from ...errors import DevopsError
 from ...exporter import export
 from ...models import Export
 from ..arguments import add_storage_argument, environment_named, showing_progress, storage_url
@@ -30,9 +31,7 @@ class Command(DevopsCommand):
         add_environment_argument(parser)
         add_storage_argument(parser)
         which = parser.add_mutually_exclusive_group()
-        which.add_argument(
-            "--snapshot", metavar="NAME[,NAME...]", default="", help="export these snapshots"
-        )
+        which.add_argument("--snapshot", metavar="NAME[,NAME...]", help="export these snapshots")
         which.add_argument("--all-snapshots", action="store_true", help="export every snapshot")
         which.add_argument(
             "--definitions-only", action="store_true", help="leave out disks and memory"
@@ -47,12 +46,13 @@ class Command(DevopsCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         environment = environment_named(options["name"])
+        names = _names(options["snapshot"])
         url = storage_url(options, self.stderr.write)
         with showing_progress() as progress:
             record = export(
                 environment,
                 storage=url,
-                names=[name for name in options["snapshot"].split(",") if name],
+                names=names,
                 all_snapshots=options["all_snapshots"],
                 with_current=options["with_current"],
                 definitions_only=options["definitions_only"],
@@ -64,6 +64,18 @@ class Command(DevopsCommand):
             return
         self.stdout.write(record.export_id)
         self.stderr.write(_report(record))
+
+
+def _names(given: str | None) -> list[str]:
+    """The snapshots asked for; an empty variable in a script must not mean "one of now"."""
+    if given is None:
+        return []
+    names = [name for name in given.split(",") if name]
+    if not names:
+        raise DevopsError(
+            f"--snapshot {given!r} names no snapshot", hint="Without --snapshot, one is taken now"
+        )
+    return names
 
 
 def _report(record: Export) -> str:

@@ -15,6 +15,7 @@ class Command(DevopsCommand):
     help = "Take an environment back to a snapshot and leave its guests paused there"
     group = "Snapshots"
     examples = ["dos.py revert my_env deployed"]
+    changes_environment = True
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_environment_argument(parser)

@@ -23,6 +23,7 @@ class Command(DevopsCommand):
         "dos.py revert-resume my_env deployed --timesync",
         "dos.py revert-resume my_env deployed --timesync --skip-sync slave-01,slave-02",
     ]
+    changes_environment = True
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_environment_argument(parser)

@@ -19,6 +19,7 @@ class Command(DevopsCommand):
     )
     group = "Snapshots"
     examples = ["dos.py snapshot my_env deployed", "dos.py snapshot my_env deployed --suspend"]
+    changes_environment = True
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_environment_argument(parser)

@@ -18,6 +18,7 @@ class Command(DevopsCommand):
     )
     group = "Snapshots"
     examples = ["dos.py snapshot-delete my_env deployed"]
+    changes_environment = True
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_environment_argument(parser)

@@ -13,6 +13,7 @@ from ...models import Environment
 class Command(DevopsCommand):
     help = "Switch off all VMs of an environment at once"
     examples = ["dos.py destroy my_env"]
+    changes_environment = True
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_environment_argument(parser)

@@ -13,6 +13,7 @@ from ...models import Environment
 class Command(DevopsCommand):
     help = "Delete an environment with its VMs, volumes and networks"
     examples = ["dos.py erase my_env"]
+    changes_environment = True
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_environment_argument(parser)

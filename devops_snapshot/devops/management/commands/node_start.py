@@ -14,6 +14,7 @@ from ...models import Environment
 class Command(DevopsCommand):
     help = "Start one VM, and the networks of its environment"
     examples = ["dos.py node-start my_env --node-name slave-01"]
+    changes_environment = True
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_environment_argument(parser)

@@ -13,6 +13,7 @@ from ...models import Environment
 class Command(DevopsCommand):
     help = "Resume all VMs of an environment"
     examples = ["dos.py resume my_env"]
+    changes_environment = True
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_environment_argument(parser)

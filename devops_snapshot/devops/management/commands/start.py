@@ -14,6 +14,7 @@ from ...models import Environment
 class Command(DevopsCommand):
     help = "Start the networks and all VMs of an environment"
     examples = ["dos.py start my_env"]
+    changes_environment = True
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_environment_argument(parser)

@@ -13,6 +13,7 @@ from ...models import Environment
 class Command(DevopsCommand):
     help = "Suspend all VMs of an environment"
     examples = ["dos.py suspend my_env"]
+    changes_environment = True
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_environment_argument(parser)
