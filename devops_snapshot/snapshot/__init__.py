@@ -1,8 +1,10 @@
 """External snapshots: a tree of layers per disk, on top of the ORM and libvirt.
 
-``metadata`` reads what libvirt knows, ``create``, ``revert`` and ``delete`` change it;
-``overlays``, ``layers`` and ``pool`` deal with the files, ``domain_xml`` and ``qcow2`` with what is
-written in them.
+``create``, ``revert`` and ``delete`` are the deeds, ``listing`` shows what there is. A snapshot is
+settled in ``plan``; ``freeze``, ``memory`` and ``switch`` are its steps, ``restore`` those of a
+revert, ``internal`` is the other kind of snapshot; ``undo`` takes back what was done before a
+failure. ``metadata`` is what libvirt knows of snapshots, ``overlays``, ``layers`` and ``pool`` deal
+with files, ``domain_xml`` with what is written in definitions.
 """
 
 from .create import SnapshotResult, create

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 
 import libvirt
@@ -15,11 +14,9 @@ from ..interrupts import Interrupts
 from . import pool
 from .domain_xml import serialise
 from .freeze import awake
+from .parallel import for_all
 from .plan import NodePlan
 from .undo import Undo
-
-_WORKERS = 8
-_POLL = 0.1  # seconds between two looks whether the user wants to stop
 
 
 def save_memories(plans: Sequence[NodePlan], undo: Undo, interrupts: Interrupts) -> None:
@@ -27,29 +24,19 @@ def save_memories(plans: Sequence[NodePlan], undo: Undo, interrupts: Interrupts)
     to_save = [plan for plan in plans if plan.memory_path and not plan.memory_is_saved]
     for plan in to_save:
         undo.later(_forget, plan)
-    with ThreadPoolExecutor(max_workers=_WORKERS) as workers:
-        futures = [workers.submit(_save, plan) for plan in to_save]
-        try:
-            _wait(futures, interrupts)
-        except BaseException:
-            for future, plan in zip(futures, to_save, strict=True):
-                if not future.cancel():
-                    with suppress(libvirt.libvirtError):  # it has ended by itself
-                        plan.domain.abortJob()
-            raise
+    # The URIs come from the database, which is not for the threads.
+    jobs = [(plan, plan.node.driver.connection_string) for plan in to_save]
+    for_all(jobs, _save, heed=interrupts.heed, give_up=_abort)
 
 
-def _wait(futures: Sequence[Future[None]], interrupts: Interrupts) -> None:
-    pending = set(futures)
-    while pending:
-        done, pending = wait(pending, timeout=_POLL, return_when=FIRST_EXCEPTION)
-        for future in done:
-            future.result()
-        interrupts.heed()
+def _abort(job: tuple[NodePlan, str]) -> None:
+    with suppress(libvirt.libvirtError):  # it has ended by itself
+        job[0].domain.abortJob()
 
 
-def _save(plan: NodePlan) -> None:
+def _save(job: tuple[NodePlan, str]) -> None:
     """A snapshot of memory only, over a connection of its own, unknown to libvirt's metadata."""
+    plan, uri = job
     if plan.state is RunState.PAUSED:
         _make_savable(plan)
     root = etree.Element("domainsnapshot")
@@ -57,7 +44,7 @@ def _save(plan: NodePlan) -> None:
     disks = etree.SubElement(root, "disks")
     for target in plan.targets:
         etree.SubElement(disks, "disk", name=target, snapshot="no")
-    with open_connection(plan.node.driver.connection_string) as connection:
+    with open_connection(uri) as connection:
         domain = domain_of(plan.node, connection)
         with asking(f"saving the memory of {domain.name()}"):
             domain.snapshotCreateXML(

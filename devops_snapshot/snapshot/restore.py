@@ -48,10 +48,7 @@ def restore_memory(connection: Any, memory_path: str, definition: str) -> None:
 def define(
     connection: Any, definition: etree._Element, sources: Mapping[str, tuple[str, str]]
 ) -> Any:
-    """Define (again) a domain on ``sources``.
-
-    After a restore the persistent definition still names the disks of before.
-    """
+    """Define (again) a domain on ``sources``."""
     adapted = with_sources(definition, sources)
     with asking(f"defining domain {adapted.findtext('name')}"):
         return connection.defineXML(serialise(adapted))

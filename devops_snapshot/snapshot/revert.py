@@ -15,6 +15,7 @@ from typing import Any
 import libvirt
 from django.db import DatabaseError, transaction
 
+from ..connection import open_connection
 from ..contract import Environment, Node, Volume
 from ..errors import DevopsError, NotFoundError
 from ..hypervisor import asking, domain_of
@@ -25,6 +26,7 @@ from .freeze import wake
 from .layers import chain_of, remove_unneeded
 from .metadata import SnapshotMetadata, current_snapshot, snapshots_of, with_files
 from .overlays import Overlay, device_of, make_overlay, volume_at_path
+from .parallel import for_all
 from .restore import adapted_to_memory, define, redefine, restore_memory
 from .undo import Undo, undoing
 
@@ -43,6 +45,7 @@ class _Step:
 class _Turn:
     """One node whose overlays are made.
 
+    :param uri: of its libvirt
     :param sources: where its disks will stand: disk target to (path, format)
     :param before: the definition it has now
     :param abandoned: the volumes its disks stand on now
@@ -50,6 +53,7 @@ class _Turn:
     """
 
     step: _Step
+    uri: str
     overlays: Sequence[Overlay]
     sources: dict[str, tuple[str, str]]
     before: str
@@ -137,7 +141,9 @@ def _prepare(step: _Step, undo: Undo) -> _Turn:
             emulator=step.snapshot.definition.findtext("./devices/emulator"),
         )
     abandoned = [o.device.volume for o in overlays if o.device.volume is not None]
-    return _Turn(step, overlays, sources, before, abandoned, restored)
+    return _Turn(
+        step, step.node.driver.connection_string, overlays, sources, before, abandoned, restored
+    )
 
 
 def _fresh_overlay(step: _Step, disk: DomainDisk, undo: Undo) -> Overlay:
@@ -168,11 +174,13 @@ def _saying_that_nodes_are_off(environment: Environment) -> Iterator[None]:
 
 
 def _carry_out(steps: Sequence[_Step], turns: Sequence[_Turn], undo: Undo) -> None:
-    for step in steps:
-        _power_off(step.domain)
+    for_all([step.domain for step in steps], _power_off)
     for turn in turns:
         undo.later(_as_before, turn)
-        _bring_back(turn)
+    for_all([turn for turn in turns if turn.restored is not None], _restore)
+    for turn in turns:
+        # After a restore the persistent definition still names the disks of before.
+        define(turn.step.node.driver.conn, turn.step.snapshot.definition, turn.sources)
     for step in steps:
         if step.snapshot.internal:
             internal.revert(step.domain, step.snapshot)
@@ -192,11 +200,9 @@ def _power_off(domain: Any) -> None:
             domain.destroy()
 
 
-def _bring_back(turn: _Turn) -> None:
-    connection, snapshot = turn.step.node.driver.conn, turn.step.snapshot
-    if snapshot.memory_path is not None and turn.restored is not None:
-        restore_memory(connection, snapshot.memory_path, turn.restored)
-    define(connection, snapshot.definition, turn.sources)
+def _restore(turn: _Turn) -> None:
+    with open_connection(turn.uri) as connection:
+        restore_memory(connection, str(turn.step.snapshot.memory_path), str(turn.restored))
 
 
 def _as_before(turn: _Turn) -> None:

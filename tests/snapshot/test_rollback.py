@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -185,6 +186,24 @@ def test_an_interrupted_snapshot_is_undone(lab: Lab, number: signal.Signals) -> 
     assert lab.names() == [BASE]
     lab.check()
     assert lab.seen() == held
+
+
+def test_an_interrupt_at_the_worst_moment(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An overlay was just made, and nobody has noted yet that it would have to go."""
+    planning = import_module("devops_snapshot.snapshot.plan")
+    make_overlay = planning.make_overlay
+
+    def make_and_interrupt(**arguments: Any) -> Any:
+        made = make_overlay(**arguments)
+        os.kill(os.getpid(), signal.SIGINT)
+        return made
+
+    monkeypatch.setattr(planning, "make_overlay", make_and_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        lab.take(NAME)
+    assert lab.states() == [RUNNING, RUNNING, OFF]
+    assert lab.names() == [BASE]
+    lab.check()
 
 
 @contextmanager
