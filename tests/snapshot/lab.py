@@ -10,6 +10,7 @@ import random
 import re
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,16 +179,20 @@ class Lab:
 
     def write(self, text: str) -> None:
         """Leave a text in memory and on all disks, also that of the node that is off."""
-        for name in ("one", "two"):
-            self.guest(name).run(WRITE.format(text=text))
+        self._run(WRITE.format(text=text))
         pattern = sum(text.encode()) % 256
         self._qemu_io("off", f"write -P {pattern} 0 64k")
 
     def seen(self) -> Seen:
         return Seen(
-            *(self.guest(name).run(READ) for name in ("one", "two")),
+            *self._run(READ),
             off=re.findall(r"^0+:.*", self._qemu_io("off", "read -v 0 16"), re.MULTILINE)[0],
         )
+
+    def _run(self, script: str) -> list[str]:
+        """What both guests say; right after a revert they take their time."""
+        with ThreadPoolExecutor() as both:
+            return list(both.map(lambda name: self.guest(name).run(script), ("one", "two")))
 
     def _qemu_io(self, name: str, command: str) -> str:
         image = disks(self.domain(name))["sda"]
