@@ -10,9 +10,9 @@ from django.db import transaction
 
 from devops_snapshot.errors import DevopsError
 
+from ..storage_pool import find_by_name
 from .libvirt.connection import find_domain_by_name, find_network_by_name
 from .libvirt.models import LibvirtL2NetworkDevice, LibvirtNode, LibvirtVolume
-from .libvirt.pool import find_by_name
 from .libvirt.support import check_supported
 from .models import Environment, Volume
 from .template import load_template

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import DevopsError, NotFoundError, UnsupportedError
 from ..manifest.document import File, FileRole
-from ..snapshot.qcow2 import ImageHeader, read_header
+from ..qcow2 import ImageHeader, read_header
 
 # More than any libvirt version accepts; a chain that is longer runs in a circle.
 _MAX_CHAIN = 256

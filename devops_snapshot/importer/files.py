@@ -12,8 +12,8 @@ from ..hypervisor import asking
 from ..interrupts import held_back
 from ..manifest.document import File, FileRole
 from ..progress import Progress
+from ..qcow2 import read_header
 from ..snapshot import pool
-from ..snapshot.qcow2 import read_header
 from ..snapshot.undo import Undo
 from ..store import FileSink, ImportSession, LayerId
 from .plan import Plan
