@@ -108,13 +108,17 @@ class Import(Journey):
 
 
 class EnvironmentSnapshot(models.Model):
-    """A named moment of a whole environment, taken by this project."""
+    """A named moment of an environment, or of some of its nodes.
+
+    :param complete: false while it is being taken; if it stays so, its taking was killed
+    """
 
     environment = loose_reference("devops.Environment", "environment_snapshots")
     name = models.CharField(max_length=255)
     description = models.TextField(blank=True)
     created = models.DateTimeField(default=utcnow)
     freeze_seconds = models.FloatField(null=True, blank=True)
+    complete = models.BooleanField(default=True)
 
     class Meta:
         ordering = ["created", "id"]
@@ -127,7 +131,12 @@ class EnvironmentSnapshot(models.Model):
 
 
 class NodeSnapshot(models.Model):
-    """One node's part of an environment snapshot; its layers stand in libvirt's metadata."""
+    """One node's part of an environment snapshot.
+
+    :param state: what the guest was doing when it was taken, in libvirt's words
+    :param metadata: the ``<domainsnapshot>`` as libvirt last had it, so that what virsh forgets can
+        be told to it again; its layers are needed as long as this row is there
+    """
 
     snapshot = models.ForeignKey(
         EnvironmentSnapshot, on_delete=models.CASCADE, related_name="node_snapshots"
@@ -137,6 +146,7 @@ class NodeSnapshot(models.Model):
     state = models.CharField(max_length=16)
     memory_path = models.CharField(max_length=4096, blank=True)
     freeze_seconds = models.FloatField(null=True, blank=True)
+    metadata = models.TextField(blank=True)
 
     def __str__(self) -> str:
         return f"{self.node_name}@{self.snapshot.name}"

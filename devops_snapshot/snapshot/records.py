@@ -1,0 +1,57 @@
+"""What this project's tables know of snapshots, beside libvirt's metadata.
+
+libvirt tells which snapshots there are. The rows keep a copy, so that a snapshot that virsh forgot
+is noticed, its layers stay, and it can be told to libvirt again.
+"""
+
+from __future__ import annotations
+
+from ..contract import Environment, Node
+from ..hypervisor import domain_of
+from ..models import EnvironmentSnapshot, NodeSnapshot
+from .metadata import SnapshotMetadata, parse_snapshot, snapshots_of
+
+
+def remember(environment: Environment) -> None:
+    """Let the rows say what libvirt's metadata says now; rows that libvirt lacks stay."""
+    rows = {row.name: row for row in rows_of(environment)}
+    for node in environment.get_nodes():
+        for snapshot in snapshots_of(domain_of(node)).values():
+            if snapshot.name not in rows:
+                rows[snapshot.name] = EnvironmentSnapshot.objects.create(
+                    environment_id=environment.id,
+                    name=snapshot.name,
+                    description=snapshot.description,
+                    created=snapshot.created.replace(tzinfo=None),
+                )
+            _remember_node(rows[snapshot.name], node, snapshot)
+
+
+def _remember_node(row: EnvironmentSnapshot, node: Node, snapshot: SnapshotMetadata) -> None:
+    NodeSnapshot.objects.update_or_create(
+        snapshot=row,
+        node_id=node.id,
+        defaults={
+            "node_name": node.name,
+            "state": snapshot.state.value,
+            "memory_path": snapshot.memory_path or "",
+            "metadata": snapshot.xml,
+        },
+    )
+
+
+def rows_of(environment: Environment) -> list[EnvironmentSnapshot]:
+    """The environment's snapshots as recorded, oldest first; also those half taken."""
+    return list(EnvironmentSnapshot.objects.filter(environment_id=environment.id))
+
+
+def recorded_of(node: Node) -> dict[str, SnapshotMetadata]:
+    """A node's snapshots as recorded, by name; without those half taken."""
+    rows = NodeSnapshot.objects.filter(node_id=node.id, snapshot__complete=True)
+    parsed = [parse_snapshot(row.metadata) for row in rows if row.metadata]
+    return {snapshot.name: snapshot for snapshot in parsed}
+
+
+def forget(environment: Environment, name: str) -> None:
+    """Drop the rows of a snapshot."""
+    EnvironmentSnapshot.objects.filter(environment_id=environment.id, name=name).delete()
