@@ -8,6 +8,7 @@ Format: https://libvirt.org/formatsnapshot.html
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,9 @@ from ..errors import FormatError, NotFoundError
 from ..hypervisor import RunState, asking
 from .domain_xml import DomainDisk, disks_of, parse, serialise
 
+DISK_ONLY = "disk-snapshot"
+"""libvirt's word for the state of a guest whose memory was not saved."""
+
 
 @dataclass(frozen=True)
 class SnapshotMetadata:
@@ -27,6 +31,7 @@ class SnapshotMetadata:
     :param state: what the guest was doing; ``shutoff`` also for disk-only snapshots
     :param memory_path: file of an external memory state
     :param internal: disk (and memory) state lies inside the qcow2 files
+    :param disk_only: taken without the memory of a guest that was running
     :param overlays: disk target to the file that was put on top, external snapshots only
     :param frozen: the disks as they were: ``path`` is the layer that the snapshot names
     :param xml: the whole document
@@ -39,6 +44,7 @@ class SnapshotMetadata:
     state: RunState
     memory_path: str | None
     internal: bool
+    disk_only: bool
     overlays: dict[str, str]
     frozen: tuple[DomainDisk, ...]
     xml: str = field(repr=False)
@@ -82,6 +88,7 @@ def parse_snapshot(xml: str) -> SnapshotMetadata:
         state=_state(root.findtext("state") or "shutoff"),
         memory_path=None if memory is None else memory.get("file"),
         internal=_is_internal(root),
+        disk_only=root.findtext("state") == DISK_ONLY,
         overlays=_overlays(root),
         frozen=disks_of(domain),
         xml=xml,
@@ -164,7 +171,7 @@ def build_snapshot(
     description: str,
     parent: str | None,
     created: int,
-    state: RunState,
+    state: str,
     memory_path: str | None,
     overlays: dict[str, str],
     domain: etree._Element,
@@ -173,6 +180,7 @@ def build_snapshot(
     """The ``<domainsnapshot>`` of an external snapshot, to be given to libvirt with REDEFINE.
 
     :param created: seconds since the epoch
+    :param state: in libvirt's words: a :class:`RunState`'s value or :data:`DISK_ONLY`
     :param domain: the ``<domain>`` whose disks still stand on the layers that were frozen
     :param inactive: the persistent ``<domain>`` of the same moment
     """
@@ -180,7 +188,7 @@ def build_snapshot(
     etree.SubElement(root, "name").text = name
     if description:
         etree.SubElement(root, "description").text = description
-    etree.SubElement(root, "state").text = state.value
+    etree.SubElement(root, "state").text = state
     if parent is not None:
         etree.SubElement(etree.SubElement(root, "parent"), "name").text = parent
     etree.SubElement(root, "creationTime").text = str(created)
@@ -208,6 +216,14 @@ def with_files(xml: str, *, overlays: dict[str, str], memory_path: str | None = 
     memory = root.find("memory")
     if memory is not None and memory_path is not None:
         memory.set("file", memory_path)
+    return serialise(root)
+
+
+def with_files_renamed(xml: str, renamed: Mapping[str, str]) -> str:
+    """The snapshot after layers were merged: what was at one path is at another now."""
+    root = parse(xml)
+    for source in root.iterfind(".//source[@file]"):
+        source.set("file", renamed.get(source.get("file", ""), source.get("file", "")))
     return serialise(root)
 
 

@@ -13,10 +13,12 @@ from .metadata import SnapshotMetadata, parse_snapshot, snapshots_of
 
 
 def remember(environment: Environment) -> None:
-    """Let the rows say what libvirt's metadata says now; rows that libvirt lacks stay."""
+    """Let the rows say what libvirt says now of external snapshots; rows it lacks stay."""
     rows = {row.name: row for row in rows_of(environment)}
     for node in environment.get_nodes():
         for snapshot in snapshots_of(domain_of(node)).values():
+            if snapshot.internal:
+                continue
             if snapshot.name not in rows:
                 rows[snapshot.name] = EnvironmentSnapshot.objects.create(
                     environment_id=environment.id,

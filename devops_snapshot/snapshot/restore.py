@@ -10,6 +10,7 @@ from lxml import etree
 
 from ..hypervisor import asking
 from .domain_xml import parse, serialise, with_sources
+from .guard import guarded
 
 
 def adapted_to_memory(
@@ -60,4 +61,5 @@ def redefine(domain: Any, document: str, *, current: bool = True) -> Any:
     if current:
         flags |= libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_CURRENT
     with asking(f"recording a snapshot of {domain.name()}"):
-        return domain.snapshotCreateXML(document, flags)
+        version = domain.connect().getLibVersion()
+        return domain.snapshotCreateXML(guarded(document, libvirt_version=version), flags)
