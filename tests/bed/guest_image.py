@@ -1,6 +1,7 @@
 """The test guest: an ISO of about 16 MB with isolinux, Debian's cloud kernel and a busybox initrd.
 
-``python -m tests.bed.guest_image`` builds it, if it is not there yet, and prints its path.
+``python -m tests.bed.guest_image`` builds it, if it is not there yet, and prints its path. A second
+one has QEMU's guest agent, too; it is built when a test asks for it.
 """
 
 from __future__ import annotations
@@ -8,17 +9,22 @@ from __future__ import annotations
 import fcntl
 import gzip
 import hashlib
+import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
 CACHE = HERE.parents[1] / ".cache"
 KERNEL_METAPACKAGE = "linux-image-cloud-amd64"
+AGENT_PACKAGE = "qemu-guest-agent"
 BUSYBOX = Path("/bin/busybox")
 ISOLINUX = Path("/usr/lib/ISOLINUX/isolinux.bin")
 LDLINUX = Path("/usr/lib/syslinux/modules/bios/ldlinux.c32")
+LIBRARY = re.compile(r"(/\S+) \(0x")  # a path in what ldd prints
 
 #: In the order in which they can be loaded: each one after those it needs.
 MODULES = (
@@ -33,6 +39,11 @@ MODULES = (
     "drivers/net/net_failover.ko",
     "drivers/net/virtio_net.ko",
 )
+AGENT_MODULES = ("drivers/char/virtio_console.ko",)
+
+#: Our own files and where they go.
+SCRIPTS = {"guest_init": "init", "guest_lease": "bin/lease"}
+AGENT_SCRIPTS = {"guest_agent": "bin/agent"}
 
 BOOT_CONFIG = """\
 default guest
@@ -43,28 +54,41 @@ label guest
 """
 
 
-def guest_iso() -> Path:
+@dataclass(frozen=True)
+class Recipe:
+    """What goes into an image besides kernel and busybox; ``packages`` by name, not installed."""
+
+    modules: tuple[str, ...]
+    scripts: Mapping[str, str]
+    packages: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Short; of all that this checkout puts into the image."""
+        digest = hashlib.sha256(BOOT_CONFIG.encode())
+        for name in self.scripts:
+            digest.update((HERE / name).read_bytes())
+        digest.update("".join(self.modules + self.packages).encode())
+        return digest.hexdigest()[:12]
+
+
+PLAIN = Recipe(MODULES, SCRIPTS)
+WITH_AGENT = Recipe(MODULES + AGENT_MODULES, SCRIPTS | AGENT_SCRIPTS, (AGENT_PACKAGE,))
+
+
+def guest_iso(recipe: Recipe = PLAIN) -> Path:
     """The path of the guest's ISO, built on first use; safe to call from several processes."""
     CACHE.mkdir(exist_ok=True)
-    iso = CACHE / f"guest-{_recipe()}.iso"
+    iso = CACHE / f"guest-{recipe.digest}.iso"
     with (CACHE / "guest.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not iso.exists():
             with tempfile.TemporaryDirectory(dir=CACHE) as workspace:
-                _build(Path(workspace)).rename(iso)
+                _build(recipe, Path(workspace)).rename(iso)
     return iso
 
 
-def _recipe() -> str:
-    """A short digest of all that this checkout puts into the image."""
-    digest = hashlib.sha256(BOOT_CONFIG.encode())
-    for name in ("guest_init", "guest_lease"):
-        digest.update((HERE / name).read_bytes())
-    digest.update("".join(MODULES).encode())
-    return digest.hexdigest()[:12]
-
-
-def _build(workspace: Path) -> Path:
+def _build(recipe: Recipe, workspace: Path) -> Path:
     kernel, modules = _unpack_kernel(workspace)
     image = workspace / "image"
     image.mkdir()
@@ -72,7 +96,11 @@ def _build(workspace: Path) -> Path:
     shutil.copy(ISOLINUX, image)
     shutil.copy(LDLINUX, image)
     (image / "isolinux.cfg").write_text(BOOT_CONFIG)
-    (image / "initrd.gz").write_bytes(_initrd(workspace / "initrd", modules))
+    root = workspace / "initrd"
+    _fill(root, recipe, modules)
+    for package in recipe.packages:
+        _install(root, _unpack(package, workspace))
+    (image / "initrd.gz").write_bytes(_packed(root))
     iso = workspace / "guest.iso"
     boot = ["-b", "isolinux.bin", "-c", "boot.cat", "-no-emul-boot"]
     boot += ["-boot-load-size", "4", "-boot-info-table"]
@@ -81,29 +109,49 @@ def _build(workspace: Path) -> Path:
 
 
 def _unpack_kernel(workspace: Path) -> tuple[Path, Path]:
-    """Download and unpack, not install: the kernel and its directory of modules."""
+    """The kernel and its directory of modules."""
     dependencies = _run("apt-cache", "depends", KERNEL_METAPACKAGE)
     package = next(
         line.split()[-1] for line in dependencies.splitlines() if "Depends: linux-image-" in line
     )
-    _run("apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", package, cwd=workspace)
-    root = workspace / "kernel"
-    _run("dpkg-deb", "-x", str(next(workspace.glob("*.deb"))), str(root))
+    root = _unpack(package, workspace)
     return next(root.glob("boot/vmlinuz-*")), next(root.glob("lib/modules/*/kernel"))
 
 
-def _initrd(root: Path, modules: Path) -> bytes:
+def _unpack(package: str, workspace: Path) -> Path:
+    """Download and unpack a Debian package, not install it."""
+    _run("apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", package, cwd=workspace)
+    root = workspace / package
+    _run("dpkg-deb", "-x", str(next(workspace.glob(f"{package}_*.deb"))), str(root))
+    return root
+
+
+def _fill(root: Path, recipe: Recipe, modules: Path) -> None:
     for directory in ("bin", "lib/modules"):
         (root / directory).mkdir(parents=True)
     shutil.copy(BUSYBOX, root / "bin/busybox")
     (root / "bin/sh").symlink_to("busybox")
-    for source, target in (("guest_init", "init"), ("guest_lease", "bin/lease")):
+    for source, target in recipe.scripts.items():
         shutil.copy(HERE / source, root / target)
         (root / target).chmod(0o755)
-    names = [Path(module).name for module in MODULES]
-    for module, name in zip(MODULES, names, strict=True):
+    names = [Path(module).name for module in recipe.modules]
+    for module, name in zip(recipe.modules, names, strict=True):
         shutil.copy(modules / module, root / "lib/modules" / name)
     (root / "lib/modules/order").write_text("\n".join(names) + "\n")
+
+
+def _install(root: Path, unpacked: Path) -> None:
+    """Copy a package's programs, and the libraries that they need from this machine."""
+    for program in unpacked.glob("usr/*bin/*"):
+        shutil.copy(program, root / "bin")
+        for library in LIBRARY.findall(_run("ldd", str(program))):
+            target = root / library.lstrip("/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(library, target)
+
+
+def _packed(root: Path) -> bytes:
+    """The directory as an initrd."""
     archive = subprocess.run(
         "find . | cpio --quiet --create --format=newc --owner=0:0",
         shell=True,
