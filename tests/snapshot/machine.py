@@ -1,0 +1,423 @@
+"""Random steps on an environment that is real, beside a model of what each disk must contain.
+
+``a`` has two qcow2 disks, one of them on a base image; ``b`` has a raw and a qcow2 one. No system
+is on them: a node that is on stays in its BIOS, and what is written while it runs is written by its
+QEMU. After every step the real environment is compared with the model, all snapshots included.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import libvirt
+import libvirt_qemu
+from blake3 import blake3
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from lxml import etree
+
+from devops_snapshot import snapshot as snapshots
+from devops_snapshot.devops.libvirt.models import LibvirtNode
+from devops_snapshot.devops.models import Volume
+from devops_snapshot.models import EnvironmentSnapshot
+from devops_snapshot.qcow2 import read_header
+from devops_snapshot.snapshot.metadata import SnapshotMetadata, current_snapshot, snapshots_of
+from tests.bed import Host
+from tests.devops.databases import sqlite_environment, used_database
+from tests.devops.libvirt.builder import MIB, Builder
+
+from .lab import define, disks
+
+LOG = logging.getLogger(__name__)
+
+State = Literal["running", "paused", "shutoff"]
+
+SECTOR = 4096
+"""Writes begin and end at multiples of this: well below a cluster of qcow2."""
+SIZES = {"a": {"sda": 2 << 20, "sdb": 1 << 20}, "b": {"sda": 1 << 20, "sdb": 2 << 20}}
+"""Bytes of each disk of each node."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a snapshot must hold of one node.
+
+    :param state: of the node after a revert to it
+    """
+
+    parent: str | None
+    state: State
+    disks: dict[str, bytes]
+
+
+@dataclass
+class Model:
+    """What one node must be.
+
+    :param current: the snapshot that "now" descends from
+    """
+
+    disks: dict[str, bytes]
+    state: State = "shutoff"
+    current: str | None = None
+    snapshots: dict[str, Held] = field(default_factory=dict)
+
+    def write(self, write: Write) -> None:
+        content = bytearray(self.disks[write.disk])
+        content[write.offset : write.offset + write.length] = bytes([write.pattern]) * write.length
+        self.disks[write.disk] = bytes(content)
+
+    def snapshot(self, name: str, *, resume: bool, disk_only: bool) -> None:
+        if self.state == "running" and not resume:
+            self.state = "paused"
+        state: State = "paused" if self.state != "shutoff" and not disk_only else "shutoff"
+        self.snapshots[name] = Held(self.current, state, dict(self.disks))
+        self.current = name
+
+    def revert(self, name: str, *, resume: bool) -> None:
+        held = self.snapshots[name]
+        self.disks = dict(held.disks)
+        self.current = name
+        self.state = "running" if held.state == "paused" and resume else held.state
+
+    def delete(self, name: str) -> None:
+        gone = self.snapshots.pop(name, None)
+        if gone is None:
+            return
+        for child, held in self.snapshots.items():
+            if held.parent == name:
+                self.snapshots[child] = Held(gone.parent, held.state, held.disks)
+        if self.current == name:
+            self.current = gone.parent
+
+
+@dataclass(frozen=True)
+class Write:
+    """:param pattern: the byte; 0 is written as a hole, which must hide what is below it"""
+
+    node: str
+    disk: str
+    offset: int
+    length: int
+    pattern: int
+
+    @property
+    def command(self) -> str:
+        """For ``qemu-io``."""
+        how = f"-P {self.pattern}" if self.pattern else "-z"
+        return f"write {how} {self.offset} {self.length}"
+
+
+@st.composite
+def _write(draw: st.DrawFn) -> Write:
+    node = draw(st.sampled_from(sorted(SIZES)))
+    disk = draw(st.sampled_from(sorted(SIZES[node])))
+    sectors = SIZES[node][disk] // SECTOR
+    offset = draw(st.integers(0, sectors - 1))
+    length = draw(st.integers(1, min(50, sectors - offset)))
+    return Write(node, disk, offset * SECTOR, length * SECTOR, draw(st.integers(0, 255)))
+
+
+WRITES = st.lists(_write(), min_size=1, max_size=4)
+PICKS = st.integers(0, 99)
+"""Which of those there are, counted from the newest."""
+
+
+class Reader:
+    """Reads whole disks from outside; what has been read once is known again by its files' bytes.
+
+    :param directory: for what is being read
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._raw = directory / "content.raw"
+        self._known: dict[tuple[bytes, ...], bytes] = {}
+
+    def read(self, path: Path) -> bytes:
+        """What a guest sees of a disk that stands on this image."""
+        key = tuple(blake3(layer.read_bytes()).digest() for layer in chain(path))
+        if key not in self._known:
+            self._known[key] = self._convert(path)
+        return self._known[key]
+
+    def _convert(self, path: Path) -> bytes:
+        image_format = read_header(path).format
+        command = ["qemu-img", "convert", "-U", "-f", image_format, "-O", "raw"]
+        subprocess.run([*command, str(path), str(self._raw)], check=True)
+        return self._raw.read_bytes()
+
+
+def chain(path: Path) -> list[Path]:
+    """The image and all below it, as the headers have it."""
+    below = read_header(path).backing_file
+    return [path, *(chain(Path(below)) if below else [])]
+
+
+class Machine(RuleBasedStateMachine):
+    """:param directory: for the database and the base image"""
+
+    def __init__(self, host: Host, directory: Path) -> None:
+        super().__init__()
+        self.host = host
+        self.reader = Reader(directory)
+        self.number = 0
+        with ExitStack() as stack:
+            stack.callback(host.clean)
+            stack.enter_context(used_database(sqlite_environment(directory / "devops.sqlite3")))
+            self._build(directory)
+            self._exit = stack.pop_all()
+        LOG.info("a new environment")
+
+    def _build(self, directory: Path) -> None:
+        content = random.Random(7).randbytes(300_000).ljust(SIZES["a"]["sda"], b"\0")
+        (directory / "base.raw").write_bytes(content)
+        command = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", "base.raw", "base.qcow2"]
+        subprocess.run(command, check=True, cwd=directory)
+        builder = Builder(self.host)
+        builder.base_image(source_image=str(directory / "base.qcow2"))
+        small = {"memory": 16, "has_vnc": False, "has_videocard": False, "boot": ["hd"]}
+        on_base = {"name": "system", "backing_store": "base"}
+        builder.node("a", volumes=[on_base, {"name": "data", "capacity": MIB}], **small)
+        raw = {"name": "raw", "capacity": MIB, "format": "raw"}
+        builder.node("b", volumes=[raw, {"name": "data", "capacity": 2 * MIB}], **small)
+        define(builder)
+        self.environment = builder.environment
+        self.nodes: dict[str, LibvirtNode] = {
+            node.name: node for node in self.environment.get_nodes()
+        }
+        self.models = {
+            node: Model({disk: bytes(size) for disk, size in sizes.items()})
+            for node, sizes in SIZES.items()
+        }
+        self.models["a"].disks["sda"] = content
+
+    def teardown(self) -> None:
+        self._exit.close()
+
+    # What is there
+
+    @property
+    def names(self) -> list[str]:
+        """All snapshots, newest first."""
+        found = {name for model in self.models.values() for name in model.snapshots}
+        return sorted(found, key=lambda name: -int(name[1:]))
+
+    def _picked(self, pick: int) -> str:
+        return self.names[pick % len(self.names)]
+
+    def _in_state(self, *states: State) -> list[str]:
+        return [node for node, model in self.models.items() if model.state in states]
+
+    # Steps
+
+    @initialize(on=st.sets(st.sampled_from(sorted(SIZES))), writes=WRITES)
+    def begin(self, on: set[str], writes: Sequence[Write]) -> None:
+        for node in sorted(on):
+            self._start(node)
+        self._write(writes)
+
+    @precondition(lambda self: self._in_state("running", "shutoff"))
+    @rule(writes=WRITES)
+    def write(self, writes: Sequence[Write]) -> None:
+        self._write(writes)
+
+    @rule(writes=st.lists(_write(), max_size=3), resume=st.booleans())
+    def snapshot(self, writes: Sequence[Write], resume: bool) -> None:
+        self._write(writes)
+        self.number += 1
+        name = f"s{self.number}"
+        LOG.info("snapshot %s, resume=%s", name, resume)
+        snapshots.create(self.environment, name, resume=resume)
+        for model in self.models.values():
+            model.snapshot(name, resume=resume, disk_only=False)
+
+    @precondition(lambda self: self.names)
+    @rule(pick=PICKS, resume=st.booleans())
+    def revert(self, pick: int, resume: bool) -> None:
+        name = self._picked(pick)
+        LOG.info("revert to %s, resume=%s", name, resume)
+        snapshots.revert(self.environment, name, resume=resume)
+        for model in self.models.values():
+            model.revert(name, resume=resume)
+
+    @precondition(lambda self: self.names)
+    @rule(pick=PICKS)
+    def delete(self, pick: int) -> None:
+        name = self._picked(pick)
+        LOG.info("delete %s", name)
+        snapshots.delete(self.environment, name)
+        for model in self.models.values():
+            model.delete(name)
+
+    @rule(pick=PICKS)
+    def switch(self, pick: int) -> None:
+        """On or off."""
+        node = sorted(self.nodes)[pick % len(self.nodes)]
+        if self.models[node].state == "shutoff":
+            self._start(node)
+        else:
+            LOG.info("stop %s", node)
+            self.nodes[node].destroy()
+            self.models[node].state = "shutoff"
+
+    @precondition(lambda self: self._in_state("running", "paused"))
+    @rule(pick=PICKS)
+    def hold(self, pick: int) -> None:
+        """Suspend or resume."""
+        on = self._in_state("running", "paused")
+        node = on[pick % len(on)]
+        if self.models[node].state == "running":
+            LOG.info("suspend %s", node)
+            self.nodes[node].suspend()
+            self.models[node].state = "paused"
+        else:
+            LOG.info("resume %s", node)
+            self.nodes[node].resume()
+            self.models[node].state = "running"
+
+    def _start(self, node: str) -> None:
+        LOG.info("start %s", node)
+        self.nodes[node].start()
+        self.models[node].state = "running"
+
+    def _write(self, writes: Sequence[Write]) -> None:
+        """A node that stands still writes nothing."""
+        for write in writes:
+            model = self.models[write.node]
+            if model.state == "paused":
+                continue
+            LOG.info("%s", write)
+            if model.state == "running":
+                _write_live(self.nodes[write.node].domain, write)
+            else:
+                _write_offline(Path(disks(self.nodes[write.node].domain)[write.disk]), write)
+            model.write(write)
+
+    # What must be so after each of them
+
+    @invariant()
+    def is_as_the_model(self) -> None:
+        """Frozen layers are read first: they must be complete whatever the guests do."""
+        taken = {name: snapshots_of(node.domain) for name, node in self.nodes.items()}
+        for name, node in self.nodes.items():
+            self._check_tree(name, current_snapshot(node.domain), taken[name])
+            self._check_rows(name)
+        self._check_names()
+        self._check_files(taken)
+        with _still([self.nodes[name].domain for name in self._in_state("running")]):
+            for name, node in self.nodes.items():
+                model = self.models[name]
+                assert node.state() in (model.state, "paused"), name
+                self._check_content(f"{name} now", disks(node.domain), model.disks)
+        for name, node in self.nodes.items():
+            assert node.state() == self.models[name].state, name
+
+    def _check_tree(
+        self, node: str, current: str | None, taken: dict[str, SnapshotMetadata]
+    ) -> None:
+        model = self.models[node]
+        assert current == model.current, node
+        assert {name: snapshot.parent for name, snapshot in taken.items()} == {
+            name: held.parent for name, held in model.snapshots.items()
+        }, node
+        for name, held in model.snapshots.items():
+            paths = {disk.target: str(disk.path) for disk in taken[name].snapshotted}
+            self._check_content(f"{name} of {node}", paths, held.disks)
+
+    def _check_content(self, what: str, paths: dict[str, str], expected: dict[str, bytes]) -> None:
+        assert set(paths) == set(expected), what
+        for target, path in paths.items():
+            found = self.reader.read(Path(path))
+            assert found == expected[target], _difference(
+                f"{what}, {target}", path, found, expected[target]
+            )
+
+    def _check_rows(self, name: str) -> None:
+        """Database, libvirt and headers tell of the same layers."""
+        node = self.nodes[name]
+        now = disks(node.domain)
+        assert now == disks(node.domain, libvirt.VIR_DOMAIN_XML_INACTIVE), name
+        assert now == {disk.target_dev: disk.volume.uuid for disk in node.disk_devices}, name
+        if node.is_active():
+            assert _chains_of_qemu(node.domain) == {
+                target: [str(layer) for layer in chain(Path(path))] for target, path in now.items()
+            }, name
+
+    def _check_names(self) -> None:
+        listed = snapshots.list_snapshots(self.environment)
+        assert {item.name for item in listed} == set(self.names)
+        rows = EnvironmentSnapshot.objects.filter(environment=self.environment)
+        assert {row.name for row in rows} == set(self.names)
+
+    def _check_files(self, taken: dict[str, dict[str, SnapshotMetadata]]) -> None:
+        """None is missing, none is left over, and each stands on what the database says."""
+        memories = {s.memory_path for found in taken.values() for s in found.values()} - {None}
+        volumes = list(Volume.objects.select_related("backing_store"))
+        known = {volume.uuid for volume in volumes} | memories
+        assert known == {str(path) for path in self.host.pool_dir.iterdir()}
+        for volume in volumes:
+            header = read_header(Path(volume.uuid))
+            below = volume.backing_store
+            stands_on = (below.uuid, below.format) if below else (None, None)
+            assert (header.backing_file, header.backing_format) == stands_on, volume.name
+            assert header.format == volume.format, volume.name
+
+
+@contextmanager
+def _still(domains: Sequence[Any]) -> Iterator[None]:
+    """QEMU writes out what it holds back when its guest is suspended."""
+    for domain in domains:
+        domain.suspend()
+    yield
+    for domain in domains:
+        domain.resume()
+
+
+def _write_offline(path: Path, write: Write) -> None:
+    image_format = read_header(path).format
+    command = ["qemu-io", "-f", image_format, "-c", write.command, str(path)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+def _write_live(domain: Any, write: Write) -> None:
+    """By the QEMU that runs it, through its virtual disk. What is refused is not told here."""
+    number = sorted(SIZES[write.node]).index(write.disk)
+    device = f"/machine/peripheral/virtio-disk{number}/virtio-backend"
+    line = {"command-line": f'qemu-io -d {device} "{write.command}"'}
+    message = {"execute": "human-monitor-command", "arguments": line}
+    answer = libvirt_qemu.qemuMonitorCommand(domain, json.dumps(message), 0)
+    assert json.loads(answer)["return"] == "", answer
+
+
+def _chains_of_qemu(domain: Any) -> dict[str, list[str]]:
+    """Disk target to the files that libvirt has given QEMU, top first."""
+    found = {}
+    for disk in etree.fromstring(domain.XMLDesc()).iterfind("devices/disk"):
+        found[disk.find("target").get("dev")] = [
+            source.get("file") for source in disk.iter("source")
+        ]
+    return found
+
+
+def _difference(what: str, path: str, found: bytes, expected: bytes) -> str:
+    """Where two contents differ, by sectors."""
+    if len(found) != len(expected):
+        return f"{what} has {len(found)} bytes instead of {len(expected)}: {path}"
+    wrong = [
+        offset
+        for offset in range(0, len(found), SECTOR)
+        if found[offset : offset + SECTOR] != expected[offset : offset + SECTOR]
+    ]
+    first = wrong[0]
+    return (
+        f"{what} differs in {len(wrong)} sectors, the first at {first}: "
+        f"{found[first]} instead of {expected[first]}: {path}"
+    )

@@ -1,0 +1,42 @@
+"""Random sequences of snapshots, reverts, deletions and writes, each step compared with a model.
+
+The run is short and always the same, unless ``DEVOPS_LONG_RUN`` says how many steps to take::
+
+    DEVOPS_LONG_RUN=5000 pytest tests/snapshot/test_machine.py --log-cli-level=INFO
+
+Then they are others each time, and a sequence that fails is made as short as can be.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.bed import Bed
+
+from .machine import LOG, Machine
+
+LONG_RUN = int(os.environ.get("DEVOPS_LONG_RUN", "0"))
+
+ALWAYS = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck))
+SHORT = settings(
+    ALWAYS, max_examples=4, stateful_step_count=15, derandomize=True, phases=[Phase.generate]
+)
+LONG = settings(
+    ALWAYS,
+    max_examples=max(1, LONG_RUN // 40),
+    stateful_step_count=40,
+    phases=[Phase.generate, Phase.shrink],
+)
+
+
+@pytest.mark.timeout(0 if LONG_RUN else 120)
+def test_nothing_is_lost(bed: Bed, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger=LOG.name)
+    host = bed.host("beta")
+    run_state_machine_as_test(lambda: Machine(host, tmp_path), settings=LONG if LONG_RUN else SHORT)
