@@ -50,7 +50,11 @@ class Volume(Protocol):
 
     def define(self) -> None: ...
 
-    def remove(self) -> None: ...
+    def remove(self) -> None:
+        """Delete the file and the row."""
+
+    def delete(self) -> object:
+        """Delete the row alone."""
 
     def save(self) -> None: ...
 

@@ -11,11 +11,13 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 from urllib.parse import quote
 
 from .errors import ConflictError, DevopsError
 
 _LONGEST = 200  # bytes of a file name, well below what any file system takes
+_READERS = ".readers"
 
 
 @contextmanager
@@ -24,13 +26,7 @@ def changing(environment: str) -> Iterator[None]:
 
     :raises ConflictError: another command holds it
     """
-    path = Path("~/.devops/locks").expanduser() / quote(environment, safe="")[:_LONGEST]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w")
-    except OSError as error:
-        raise DevopsError(f"cannot lock environment {environment!r}: {error}") from error
-    with file:
+    with _lock_file(environment) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -39,3 +35,34 @@ def changing(environment: str) -> Iterator[None]:
                 hint="Try again when it has ended",
             ) from error
         yield
+
+
+@contextmanager
+def reading(environment: str) -> Iterator[None]:
+    """Inside, no layer or memory of the environment's snapshots goes away; any number may read.
+
+    To be entered while :func:`changing` is held, and kept after that.
+    """
+    with _lock_file(environment, _READERS) as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        yield
+
+
+def is_read(environment: str) -> bool:
+    """Whether anybody is :func:`reading`; to be asked while :func:`changing` is held."""
+    with _lock_file(environment, _READERS) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
+
+
+def _lock_file(environment: str, suffix: str = "") -> IO[str]:
+    directory = Path("~/.devops/locks").expanduser()
+    path = directory / (quote(environment, safe="")[:_LONGEST] + suffix)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("w")
+    except OSError as error:
+        raise DevopsError(f"cannot lock environment {environment!r}: {error}") from error

@@ -8,8 +8,20 @@ with files, ``domain_xml`` with what is written in definitions.
 """
 
 from .create import SnapshotResult, create
-from .delete import delete
+from .delete import Deletion, delete
 from .listing import ListedSnapshot, list_snapshots
 from .revert import revert
+from .tidy import Waiting, tidy, waiting
 
-__all__ = ["ListedSnapshot", "SnapshotResult", "create", "delete", "list_snapshots", "revert"]
+__all__ = [
+    "Deletion",
+    "ListedSnapshot",
+    "SnapshotResult",
+    "Waiting",
+    "create",
+    "delete",
+    "list_snapshots",
+    "revert",
+    "tidy",
+    "waiting",
+]

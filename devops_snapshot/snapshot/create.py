@@ -1,36 +1,45 @@
-"""Taking a snapshot of a whole environment at one moment.
+"""Taking a snapshot of a whole environment, or of some of its nodes, at one moment.
 
 A combined snapshot of memory and disks, taken node after node, cannot be rolled back: after the
 memory save the guest's block nodes are inactive. So the steps are taken apart, each for all nodes
-before the next: overlays are made; all guests are suspended; all memory is saved, in parallel; all
-disks are switched to their overlays, and the guests go on; libvirt is told that it was one snapshot
-each. What fails half way is undone for all of them.
+before the next: overlays are made; all guests are suspended; all memory is saved, in parallel,
+unless only the disks are wanted; all disks are switched to their overlays, and the guests go on;
+libvirt is told that it was one snapshot each. What fails half way is undone for all of them; what
+is killed half way is taken back by the next command, for which rows are written first.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import libvirt
 from django.db import DatabaseError, transaction
 
-from ..contract import Environment
+from ..contract import Environment, Node
 from ..errors import ConflictError, DevopsError, HypervisorError, NotFoundError
 from ..hypervisor import RunState, domain_of, is_postmigrate, run_state
 from ..interrupts import Interrupts, held_back
 from ..models import EnvironmentSnapshot, NodeSnapshot
+from ..progress import Progress, Quiet
 from . import internal
+from .domain_xml import disks_of
+from .flatten import make_room
 from .freeze import Freeze, frozen
 from .memory import save_memories
-from .metadata import build_snapshot, snapshot_named, snapshots_of
+from .metadata import DISK_ONLY, build_snapshot, snapshot_named, snapshots_of
 from .overlays import Overlay
 from .plan import NodePlan, make_overlays, plan_node
+from .quiesce import quiesced
+from .reconcile import reconcile
+from .records import forget, recorded_of, remember
 from .restore import redefine
 from .switch import switch_disks
 from .undo import Undo, undoing
+from .unfinished import roll_back
 
 # libvirt keeps a snapshot in a file named after it, written through "<name>.xml.new".
 MAX_NAME_BYTES = 255 - len(".xml.new")
@@ -61,27 +70,54 @@ def create(
     description: str = "",
     resume: bool = True,
     external: bool = True,
+    disk_only: bool = False,
+    nodes: Sequence[str] | None = None,
+    progress: Progress | None = None,
 ) -> SnapshotResult:
-    """Snapshot all nodes of an environment at one moment, memory of running ones included.
+    """Snapshot nodes of an environment at one moment, memory of running ones included.
 
     :param resume: guests that ran go on afterwards
     :param external: into overlays and memory files; else inside the qcow2 files, as fuel-devops
         does by default
+    :param disk_only: without memory; the file systems of running guests are frozen for the moment
+        where a guest agent answers
+    :param nodes: names of those that are meant; None: all
+    :raises NotFoundError: there is no such node
     :raises ConflictError: a snapshot of that name is there
     :raises DevopsError: anything else; no node is left snapshotted
     """
     check_name(name)
     _check_description(description)
-    nodes = list(environment.get_nodes())
-    if not nodes:
-        raise NotFoundError(f"environment {environment.name!r} has no nodes")
-    domains = {node.name: domain_of(node) for node in nodes}
-    _check_free(name, domains.values())
+    if disk_only and not external:
+        raise DevopsError("an internal snapshot always has the memory of running guests")
+    roll_back(environment)
+    chosen = _chosen(environment, nodes)
+    domains = {node.name: domain_of(node) for node in chosen}
+    _check_free(environment, name)
     with held_back() as interrupts, undoing() as undo:
         if not external:
             return _create_internal(name, description, domains, resume, interrupts, undo)
-        plans = [plan_node(environment, node, name) for node in nodes]
+        for node in chosen:
+            reconcile(node, domains[node.name])
+        plans = [plan_node(environment, node, name, disk_only=disk_only) for node in chosen]
+        for plan in plans:
+            disks = [disk for disk in disks_of(plan.live) if disk.writable]
+            make_room(plan.node, plan.domain, disks, progress or Quiet(), interrupts.heed)
+        plans = [plan_node(environment, node, name, disk_only=disk_only) for node in chosen]
         return _create_external(environment, name, description, plans, resume, interrupts, undo)
+
+
+def _chosen(environment: Environment, names: Sequence[str] | None) -> list[Node]:
+    nodes = {node.name: node for node in environment.get_nodes()}
+    if not nodes:
+        raise NotFoundError(f"environment {environment.name!r} has no nodes")
+    unknown = [name for name in names or () if name not in nodes]
+    if unknown:
+        raise NotFoundError(
+            f"environment {environment.name!r} has no node {unknown[0]!r}; "
+            f"it has: {', '.join(nodes)}"
+        )
+    return [node for name, node in nodes.items() if names is None or name in names]
 
 
 def check_name(name: str) -> None:
@@ -105,11 +141,12 @@ def _check_description(text: str) -> None:
         raise DevopsError("the description contains control characters, which XML cannot hold")
 
 
-def _check_free(name: str, domains: Iterable[Any]) -> None:
-    for domain in domains:
-        if name in snapshots_of(domain):
+def _check_free(environment: Environment, name: str) -> None:
+    """Also on nodes that are not chosen, and among what virsh has deleted: its layers are there."""
+    for node in environment.get_nodes():
+        if name in snapshots_of(domain_of(node)) or name in recorded_of(node):
             raise ConflictError(
-                f"snapshot {name!r} is there already on {domain.name()}",
+                f"snapshot {name!r} is there already on node {node.name!r}",
                 hint="Choose another name, or delete it with 'dos.py snapshot-delete'",
             )
 
@@ -123,9 +160,11 @@ def _create_external(
     interrupts: Interrupts,
     undo: Undo,
 ) -> SnapshotResult:
+    row = _begin(environment, name, description, plans)
+    undo.later(row.delete)
     overlays = {plan.node.id: make_overlays(plan, name, undo) for plan in plans}
     interrupts.heed()
-    with frozen([plan.domain for plan in plans], resume=resume) as freeze:
+    with _still(plans, resume=resume) as freeze:
         save_memories(plans, undo, interrupts)
         for plan in plans:
             _check_still(plan)
@@ -139,8 +178,17 @@ def _create_external(
     domains = {plan.node.name: plan.domain for plan in plans}
     result = SnapshotResult(name, states, _seconds(domains, freeze))
     interrupts.heed()
-    _record(environment, description, plans, overlays, result)
+    _record(environment, row, overlays, result)
     return result
+
+
+@contextmanager
+def _still(plans: Sequence[NodePlan], *, resume: bool) -> Iterator[Freeze]:
+    """Inside, all guests stand still; without memory, what they have cached is on their disks."""
+    domains = [plan.domain for plan in plans]
+    without_memory = [plan.domain for plan in plans if plan.disk_only]
+    with quiesced(without_memory), frozen(domains, resume=resume) as freeze:
+        yield freeze
 
 
 def _check_still(plan: NodePlan) -> None:
@@ -170,7 +218,7 @@ def _tell_libvirt(
         description=description,
         parent=plan.parent,
         created=created,
-        state=plan.state,
+        state=DISK_ONLY if plan.disk_only else plan.state.value,
         memory_path=plan.memory_path,
         overlays={overlay.target: overlay.path for overlay in overlays},
         domain=plan.live,
@@ -196,50 +244,56 @@ def _seconds(domains: Mapping[str, Any], freeze: Freeze) -> dict[str, float]:
     }
 
 
+def _begin(
+    environment: Environment, name: str, description: str, plans: Sequence[NodePlan]
+) -> EnvironmentSnapshot:
+    """Write down what is about to be done.
+
+    A row of that name may be left of a snapshot of which nothing is left but the row.
+    """
+    with _database(name), transaction.atomic():
+        forget(environment, name)
+        row = EnvironmentSnapshot.objects.create(
+            environment_id=environment.id, name=name, description=description, complete=False
+        )
+        for plan in plans:
+            NodeSnapshot.objects.create(
+                snapshot=row,
+                node_id=plan.node.id,
+                node_name=plan.node.name,
+                state=plan.state.value,
+                memory_path=plan.memory_path or "",
+            )
+    return row
+
+
 def _record(
     environment: Environment,
-    description: str,
-    plans: Sequence[NodePlan],
+    row: EnvironmentSnapshot,
     overlays: Mapping[int, Sequence[Overlay]],
     result: SnapshotResult,
 ) -> None:
     """Disks now stand on their overlays, also in the database; and this snapshot was taken."""
+    with _database(result.name), transaction.atomic():
+        for layers in overlays.values():
+            for overlay in layers:
+                overlay.attach()
+        for part in row.node_snapshots.all():
+            part.freeze_seconds = result.freeze_seconds.get(part.node_name)
+            part.save()
+        row.complete = True
+        row.freeze_seconds = result.longest_freeze
+        row.save()
+        remember(environment)
+
+
+@contextmanager
+def _database(name: str) -> Iterator[None]:
     try:
-        with transaction.atomic():
-            for layers in overlays.values():
-                for overlay in layers:
-                    overlay.attach()
-            _write_rows(environment, description, plans, result)
+        yield
     except DatabaseError as error:
         reason = str(error).strip().partition("\n")[0]
-        raise DevopsError(
-            f"the database does not take snapshot {result.name!r}: {reason}"
-        ) from error
-
-
-def _write_rows(
-    environment: Environment,
-    description: str,
-    plans: Sequence[NodePlan],
-    result: SnapshotResult,
-) -> None:
-    """A row of that name may be left of a snapshot that virsh or fuel-devops deleted."""
-    EnvironmentSnapshot.objects.filter(environment_id=environment.id, name=result.name).delete()
-    row = EnvironmentSnapshot.objects.create(
-        environment_id=environment.id,
-        name=result.name,
-        description=description,
-        freeze_seconds=result.longest_freeze,
-    )
-    for plan in plans:
-        NodeSnapshot.objects.create(
-            snapshot=row,
-            node_id=plan.node.id,
-            node_name=plan.node.name,
-            state=plan.state.value,
-            memory_path=plan.memory_path or "",
-            freeze_seconds=result.freeze_seconds.get(plan.node.name),
-        )
+        raise DevopsError(f"the database does not take snapshot {name!r}: {reason}") from error
 
 
 def _create_internal(

@@ -1,54 +1,107 @@
-"""Dropping a snapshot's name, its memory, and the layers that nothing else needs."""
+"""Dropping a snapshot's name and its memory; its layers go with them or are merged."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import libvirt
 
-from ..contract import Environment, Node, Volume
-from ..errors import NotFoundError
+from ..contract import Environment, Node
+from ..errors import ConflictError, NotFoundError
 from ..hypervisor import asking, domain_of
 from ..interrupts import held_back
-from ..models import EnvironmentSnapshot
+from ..lock import is_read
+from ..progress import Progress
 from . import pool
 from .internal import check_uncovered
-from .layers import remove_unneeded
-from .metadata import SnapshotMetadata, current_snapshot, snapshots_of, with_parent
+from .metadata import (
+    SnapshotMetadata,
+    current_snapshot,
+    snapshots_of,
+    with_descendants,
+    with_parent,
+)
+from .records import forget, recorded_of, remember, rows_of
 from .restore import redefine
+from .tidy import Waiting, tidy
+from .unfinished import roll_back
 
 
-def delete(environment: Environment, name: str) -> list[str]:
-    """Delete a snapshot on every node that has it; returns the names of these nodes.
+@dataclass(frozen=True)
+class Deletion:
+    """What was done.
 
-    Layers that other snapshots or the running guest stand on stay as they are; children of the
-    snapshot become children of its parent. If it fails half way, it can be repeated.
-
-    :raises NotFoundError: no node has it
-    :raises ConflictError: an internal one beneath external ones
+    :param names: of the snapshots that are gone
+    :param nodes: that had one of them
+    :param waiting: layers that stay for now, and why
     """
-    found = _nodes_with(environment, name)
-    for _, domain, snapshot in found:
-        if snapshot.internal:
-            check_uncovered(domain, snapshot, hint="Delete those first")
-    with held_back():
-        for node, domain, snapshot in found:
-            if snapshot.internal:
-                _delete_from_libvirt(domain, name, 0)
-            else:
-                _delete_external(node, domain, snapshot)
-        EnvironmentSnapshot.objects.filter(environment_id=environment.id, name=name).delete()
-    return [node.name for node, _, _ in found]
+
+    names: tuple[str, ...]
+    nodes: tuple[str, ...]
+    waiting: tuple[Waiting, ...]
 
 
-def _nodes_with(environment: Environment, name: str) -> list[tuple[Node, Any, SnapshotMetadata]]:
+@dataclass(frozen=True)
+class _Target:
+    """One snapshot of one node."""
+
+    node: Node
+    domain: Any
+    snapshot: SnapshotMetadata
+
+
+def delete(
+    environment: Environment,
+    name: str,
+    *,
+    children: bool = False,
+    progress: Progress | None = None,
+) -> Deletion:
+    """Delete a snapshot on every node that has it.
+
+    What another snapshot, the guest or anybody else stands on stays; children of the snapshot
+    become children of its parent. Layers that no name needs any more are removed or merged at once,
+    also while the guest runs. If it fails half way, it can be repeated.
+
+    :param children: delete all that descend from it as well
+    :raises NotFoundError: no node has it
+    :raises ConflictError: an internal one beneath external ones; an export is reading
+    """
+    if is_read(environment.name):
+        raise ConflictError(
+            f"an export is reading the snapshots of {environment.name!r}",
+            hint="Delete when it has ended",
+        )
+    roll_back(environment)
+    targets = _targets(environment, name, children=children)
+    for target in targets:
+        if target.snapshot.internal:
+            check_uncovered(target.domain, target.snapshot, hint="Delete those first")
+    names = tuple(dict.fromkeys(target.snapshot.name for target in targets)) or (name,)
+    with held_back() as interrupts:
+        for gone in names:
+            for target in targets:
+                if target.snapshot.name == gone:
+                    _drop(target)
+            forget(environment, gone)
+        remember(environment)
+        waits = tidy(environment, progress=progress, heed=interrupts.heed)
+        remember(environment)
+    nodes = tuple(dict.fromkeys(target.node.name for target in targets))
+    return Deletion(names, nodes, tuple(waits))
+
+
+def _targets(environment: Environment, name: str, *, children: bool) -> list[_Target]:
+    """Of each node, children before parents; also what only our rows know."""
     found = []
     for node in environment.get_nodes():
         domain = domain_of(node)
-        snapshots = snapshots_of(domain)
+        snapshots = recorded_of(node) | snapshots_of(domain)
         if name in snapshots:
-            found.append((node, domain, snapshots[name]))
-    if not found:
+            names = with_descendants(snapshots, name) if children else [name]
+            found += [_Target(node, domain, snapshots[gone]) for gone in reversed(names)]
+    if not found and name not in {row.name for row in rows_of(environment)}:
         raise NotFoundError(
             f"environment {environment.name!r} has no snapshot {name!r}",
             hint=f"'dos.py snapshot-list {environment.name}' shows what it has",
@@ -56,22 +109,27 @@ def _nodes_with(environment: Environment, name: str) -> list[tuple[Node, Any, Sn
     return found
 
 
-def _delete_external(node: Node, domain: Any, snapshot: SnapshotMetadata) -> None:
+def _drop(target: _Target) -> None:
     """Its metadata goes last: it says what is left to be done after a failure."""
-    paths = {disk.path for disk in snapshot.snapshotted} | set(snapshot.overlays.values())
-    candidates: list[Volume] = [v for v in node.get_volumes() if v.uuid in paths]
-    remove_unneeded(node, domain, candidates, without=snapshot.name)
-    if snapshot.memory_path and not _memory_is_shared(domain, snapshot):
-        pool.remove_file(node.driver, snapshot.memory_path)
-    _give_children_away(domain, snapshot)
-    _delete_from_libvirt(domain, snapshot.name, libvirt.VIR_DOMAIN_SNAPSHOT_DELETE_METADATA_ONLY)
+    domain, snapshot = target.domain, target.snapshot
+    if snapshot.internal:
+        _delete_from_libvirt(domain, snapshot.name, 0)
+        return
+    if snapshot.memory_path and not _memory_is_shared(target):
+        pool.remove_file(target.node.driver, snapshot.memory_path)
+    if snapshot.name in snapshots_of(domain):
+        _give_children_away(domain, snapshot)
+        _delete_from_libvirt(
+            domain, snapshot.name, libvirt.VIR_DOMAIN_SNAPSHOT_DELETE_METADATA_ONLY
+        )
 
 
-def _memory_is_shared(domain: Any, snapshot: SnapshotMetadata) -> bool:
+def _memory_is_shared(target: _Target) -> bool:
     """A guest that did not run between two snapshots has one memory file for both."""
+    others = [*snapshots_of(target.domain).values(), *recorded_of(target.node).values()]
     return any(
-        other.memory_path == snapshot.memory_path and other.name != snapshot.name
-        for other in snapshots_of(domain).values()
+        other.memory_path == target.snapshot.memory_path and other.name != target.snapshot.name
+        for other in others
     )
 
 
@@ -83,10 +141,11 @@ def _give_children_away(domain: Any, snapshot: SnapshotMetadata) -> None:
     would show the data of its parent.
     """
     now = current_snapshot(domain)
-    for child in snapshots_of(domain).values():
+    snapshots = snapshots_of(domain)
+    parent = snapshots[snapshot.name].parent
+    for child in snapshots.values():
         if child.parent == snapshot.name:
-            document = with_parent(child.xml, snapshot.parent)
-            redefine(domain, document, current=child.name == now)
+            redefine(domain, with_parent(child.xml, parent), current=child.name == now)
 
 
 def _delete_from_libvirt(domain: Any, name: str, flags: int) -> None:

@@ -73,6 +73,22 @@ def _disk(element: etree._Element) -> DomainDisk:
     )
 
 
+def open_chains(domain: etree._Element) -> dict[str, tuple[str, ...]]:
+    """Of a running domain: disk target to all files that QEMU has open for it, top first."""
+    chains = {}
+    for disk in domain.findall("./devices/disk"):
+        target, level, chain = disk.find("target"), disk, list[str]()
+        while (source := level.find("source")) is not None:
+            chain.append(source.get("file", ""))
+            below = level.find("backingStore")
+            if below is None:
+                break
+            level = below
+        if target is not None and chain:
+            chains[target.get("dev", "")] = tuple(chain)
+    return chains
+
+
 def with_sources(
     domain: etree._Element, sources: Mapping[str, tuple[str, str]], *, emulator: str | None = None
 ) -> etree._Element:

@@ -165,6 +165,15 @@ def with_ancestors(snapshots: dict[str, SnapshotMetadata], names: set[str]) -> l
     return [name for name in snapshots if name in wanted]
 
 
+def with_descendants(snapshots: dict[str, SnapshotMetadata], name: str) -> list[str]:
+    """The name and all that descend from it, parents before children."""
+    wanted = {name}
+    for snapshot in snapshots.values():  # parents come first
+        if snapshot.parent in wanted:
+            wanted.add(snapshot.name)
+    return [snapshot for snapshot in snapshots if snapshot in wanted]
+
+
 def build_snapshot(
     *,
     name: str,

@@ -11,6 +11,7 @@ from ..contract import DiskDevice, Node, Volume
 from ..errors import ConflictError, NotFoundError
 from ..hypervisor import asking
 from .domain_xml import DomainDisk, parse
+from .layers import deepest
 
 MAX_ROW_NAME = 250
 """Characters: a row takes 255, and a number may follow."""
@@ -72,13 +73,6 @@ def device_of(node: Node, disk: DomainDisk) -> DiskDevice:
     raise NotFoundError(
         f"disk {disk.target} of node {node.name!r} ({disk.path}) has no volume in the database"
     )
-
-
-def deepest(volume: Volume) -> Volume:
-    """The end of the volume's backing chain in the database."""
-    while volume.backing_store is not None:
-        volume = volume.backing_store
-    return volume
 
 
 def volume_at_path(node: Node, path: str) -> Volume:

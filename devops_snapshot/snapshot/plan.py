@@ -26,7 +26,8 @@ class NodePlan:
     :param parent: name of the snapshot that "now" descends from
     :param live: its ``<domain>``, whose disks stand on what the snapshot will name
     :param inactive: the persistent ``<domain>``
-    :param memory_path: where its memory goes; None for a guest that is off
+    :param disk_only: its memory is not wanted, though it is on
+    :param memory_path: where its memory goes; None for a guest that is off, or disks only
     :param memory_is_saved: the guest has not run since that file was written: do not save it again
     """
 
@@ -36,6 +37,7 @@ class NodePlan:
     parent: str | None
     live: etree._Element
     inactive: etree._Element
+    disk_only: bool
     memory_path: str | None
     memory_is_saved: bool
 
@@ -45,9 +47,12 @@ class NodePlan:
         return tuple(disk.target for disk in disks_of(self.live))
 
 
-def plan_node(environment: Environment, node: Node, name: str) -> NodePlan:
+def plan_node(
+    environment: Environment, node: Node, name: str, *, disk_only: bool = False
+) -> NodePlan:
     """Look at a node; nothing is changed.
 
+    :param disk_only: leave its memory out
     :raises DevopsError: it cannot be snapshotted
     """
     domain = domain_of(node)
@@ -55,11 +60,13 @@ def plan_node(environment: Environment, node: Node, name: str) -> NodePlan:
     live = _definition(domain)
     for disk in disks_of(live):
         _check_disk(node, disk)
+        _check_no_job(domain, disk)
     parent = current_snapshot(domain)
+    disk_only = disk_only and state is not RunState.SHUTOFF
     saved = memory = None
-    if state is RunState.PAUSED and parent is not None:
+    if state is RunState.PAUSED and not disk_only and parent is not None:
         saved = _memory_since(node, domain, snapshot_named(domain, parent), live)
-    if state is not RunState.SHUTOFF:
+    if state is not RunState.SHUTOFF and not disk_only:
         file_name = f"snapshot-memory-{environment.name}_{node.name}.{name}"
         memory = saved or str(pool.free_file(node.driver, file_name))
     return NodePlan(
@@ -69,6 +76,7 @@ def plan_node(environment: Environment, node: Node, name: str) -> NodePlan:
         parent=parent,
         live=live,
         inactive=_definition(domain, libvirt.VIR_DOMAIN_XML_INACTIVE),
+        disk_only=disk_only,
         memory_path=memory,
         memory_is_saved=saved is not None,
     )
@@ -86,6 +94,19 @@ def _check_disk(node: Node, disk: DomainDisk) -> None:
             f"disk {disk.target} of node {node.name!r} is no file, so it cannot be snapshotted"
         )
     _volume_below(node, disk)
+
+
+def _check_no_job(domain: Any, disk: DomainDisk) -> None:
+    """libvirt would refuse when the guest stands still already."""
+    if disk.writable and domain.isActive():
+        with asking(f"looking for block jobs of {domain.name()}"):
+            job = domain.blockJobInfo(disk.target, 0)
+        if job:
+            raise ConflictError(
+                f"a block job is running on disk {disk.target} of {domain.name()}",
+                hint=f"Wait for it, or end it: virsh blockjob {domain.name()} {disk.target} "
+                "--abort; one that a killed command left behind ends with 'dos.py sync --repair'",
+            )
 
 
 def _volume_below(node: Node, disk: DomainDisk) -> Volume:

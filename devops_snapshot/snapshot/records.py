@@ -6,17 +6,32 @@ is noticed, its layers stay, and it can be told to libvirt again.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..contract import Environment, Node
 from ..hypervisor import domain_of
 from ..models import EnvironmentSnapshot, NodeSnapshot
-from .metadata import SnapshotMetadata, parse_snapshot, snapshots_of
+from .guard import is_guarded
+from .metadata import (
+    SnapshotMetadata,
+    current_snapshot,
+    parse_snapshot,
+    snapshots_of,
+    with_files_renamed,
+)
+from .restore import redefine
 
 
 def remember(environment: Environment) -> None:
-    """Let the rows say what libvirt says now of external snapshots; rows it lacks stay."""
+    """Let the rows say what libvirt says now of external snapshots; rows it lacks stay.
+
+    Snapshots that somebody else made are guarded against virsh from then on.
+    """
     rows = {row.name: row for row in rows_of(environment)}
     for node in environment.get_nodes():
-        for snapshot in snapshots_of(domain_of(node)).values():
+        domain = domain_of(node)
+        now = current_snapshot(domain)
+        for snapshot in snapshots_of(domain).values():
             if snapshot.internal:
                 continue
             if snapshot.name not in rows:
@@ -27,6 +42,8 @@ def remember(environment: Environment) -> None:
                     created=snapshot.created.replace(tzinfo=None),
                 )
             _remember_node(rows[snapshot.name], node, snapshot)
+            if not is_guarded(snapshot.xml):
+                redefine(domain, snapshot.xml, current=snapshot.name == now)
 
 
 def _remember_node(row: EnvironmentSnapshot, node: Node, snapshot: SnapshotMetadata) -> None:
@@ -35,7 +52,7 @@ def _remember_node(row: EnvironmentSnapshot, node: Node, snapshot: SnapshotMetad
         node_id=node.id,
         defaults={
             "node_name": node.name,
-            "state": snapshot.state.value,
+            "state": "disk-only" if snapshot.disk_only else snapshot.state.value,
             "memory_path": snapshot.memory_path or "",
             "metadata": snapshot.xml,
         },
@@ -57,3 +74,10 @@ def recorded_of(node: Node) -> dict[str, SnapshotMetadata]:
 def forget(environment: Environment, name: str) -> None:
     """Drop the rows of a snapshot."""
     EnvironmentSnapshot.objects.filter(environment_id=environment.id, name=name).delete()
+
+
+def rename_files(node: Node, renamed: Mapping[str, str]) -> None:
+    """Let the recorded metadata of a node say where its layers are after a merge."""
+    for row in NodeSnapshot.objects.filter(node_id=node.id).exclude(metadata=""):
+        row.metadata = with_files_renamed(row.metadata, renamed)
+        row.save()

@@ -16,19 +16,24 @@ import libvirt
 from django.db import DatabaseError, transaction
 
 from ..connection import open_connection
-from ..contract import Environment, Node, Volume
+from ..contract import Environment, Node
 from ..errors import DevopsError, NotFoundError
 from ..hypervisor import asking, domain_of
 from ..interrupts import held_back
+from ..progress import Progress
 from . import internal, pool
 from .domain_xml import DomainDisk
 from .freeze import wake
-from .layers import chain_of, remove_unneeded
+from .layers import chain_of
 from .metadata import SnapshotMetadata, current_snapshot, snapshots_of, with_files
 from .overlays import Overlay, device_of, make_overlay, volume_at_path
 from .parallel import for_all
+from .reconcile import reconcile
+from .records import recorded_of, remember
 from .restore import adapted_to_memory, define, redefine, restore_memory
+from .tidy import Waiting, tidy
 from .undo import Undo, undoing
+from .unfinished import roll_back
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,6 @@ class _Turn:
     :param uri: of its libvirt
     :param sources: where its disks will stand: disk target to (path, format)
     :param before: the definition it has now
-    :param abandoned: the volumes its disks stand on now
     :param restored: the definition that its memory will be restored with; None: it is to be off
     """
 
@@ -57,13 +61,19 @@ class _Turn:
     overlays: Sequence[Overlay]
     sources: dict[str, tuple[str, str]]
     before: str
-    abandoned: Sequence[Volume]
     restored: str | None
 
 
-def revert(environment: Environment, name: str, *, resume: bool = False) -> None:
-    """Take all nodes back to a snapshot.
+def revert(
+    environment: Environment,
+    name: str,
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> list[Waiting]:
+    """Take the nodes of a snapshot back to it; returns the layers that stay for now, and why.
 
+    Layers that no name needs any more are removed or merged when the guests are back.
     If it fails after the nodes were switched off, they stay off, on the disks they had; the error
     says so.
 
@@ -71,31 +81,43 @@ def revert(environment: Environment, name: str, *, resume: bool = False) -> None
     :raises NotFoundError: a node lacks the snapshot, or a file of it; nothing was changed
     :raises ConflictError: it cannot be reverted without harm to another; nothing was changed
     """
+    roll_back(environment)
     steps = [_check(node, name) for node in _nodes_with(environment, name)]
+    for step in steps:
+        reconcile(step.node, step.domain)
     with held_back() as interrupts:
         with undoing() as undo:
             turns = [_prepare(step, undo) for step in steps if not step.snapshot.internal]
             interrupts.heed()
             with _saying_that_nodes_are_off(environment):
                 _carry_out(steps, turns, undo)
-        for turn in turns:
-            remove_unneeded(turn.step.node, turn.step.domain, turn.abandoned)
         if resume:
             for step in steps:
                 wake(step.domain)
+        remember(environment)
+        waits = tidy(environment, progress=progress, heed=interrupts.heed)
+        remember(environment)
+        return waits
 
 
 def _nodes_with(environment: Environment, name: str) -> list[Node]:
+    """The nodes that it was taken of."""
     nodes = list(environment.get_nodes())
-    lacking = [node.name for node in nodes if name not in snapshots_of(domain_of(node))]
-    if len(lacking) == len(nodes):
+    having = [node for node in nodes if name in snapshots_of(domain_of(node))]
+    recorded = [node for node in nodes if name in recorded_of(node)]
+    if not having and not recorded:
         raise NotFoundError(
             f"environment {environment.name!r} has no snapshot {name!r}",
             hint=f"'dos.py snapshot-list {environment.name}' shows what it has",
         )
+    taken_of = recorded or nodes
+    lacking = [node.name for node in taken_of if node not in having]
     if lacking:
-        raise NotFoundError(f"snapshot {name!r} is missing on nodes: {', '.join(lacking)}")
-    return nodes
+        raise NotFoundError(
+            f"snapshot {name!r} is missing on nodes: {', '.join(lacking)}",
+            hint=f"'dos.py sync {environment.name}' shows what was lost, and what can be repaired",
+        )
+    return having
 
 
 def _check(node: Node, name: str) -> _Step:
@@ -140,10 +162,8 @@ def _prepare(step: _Step, undo: Undo) -> _Turn:
             sources,
             emulator=step.snapshot.definition.findtext("./devices/emulator"),
         )
-    abandoned = [o.device.volume for o in overlays if o.device.volume is not None]
-    return _Turn(
-        step, step.node.driver.connection_string, overlays, sources, before, abandoned, restored
-    )
+    uri = step.node.driver.connection_string
+    return _Turn(step, uri, overlays, sources, before, restored)
 
 
 def _fresh_overlay(step: _Step, disk: DomainDisk, undo: Undo) -> Overlay:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from typing import Any
 
 import libvirt
 from lxml import etree
 
-from ..errors import HypervisorError
 from ..hypervisor import RunState, asking
-from .domain_xml import parse, serialise
+from ..progress import Quiet
+from .block_jobs import commit_active
+from .domain_xml import serialise
 from .freeze import awake
 from .overlays import Overlay
 from .plan import NodePlan
@@ -23,7 +22,6 @@ _FLAGS = (
     | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_ATOMIC
     | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_NO_METADATA
 )
-_POLL = 0.05  # seconds
 
 
 def switch_disks(plan: NodePlan, overlays: Sequence[Overlay], undo: Undo) -> None:
@@ -59,27 +57,10 @@ def _switch_back(plan: NodePlan, overlays: Sequence[Overlay]) -> None:
     if plan.state is not RunState.SHUTOFF:
         with awake(plan.domain):
             for overlay in overlays:
-                _commit_active(plan.domain, overlay.target)
+                commit_active(plan.domain, overlay.target, None, Quiet(), _nothing)
     with asking(f"defining {plan.domain.name()} as it was"):
         plan.node.driver.conn.defineXML(serialise(plan.inactive))
 
 
-def _commit_active(domain: Any, target: str) -> None:
-    """Write the top layer into the one below and let the guest stand on that."""
-    flags = libvirt.VIR_DOMAIN_BLOCK_COMMIT_ACTIVE | libvirt.VIR_DOMAIN_BLOCK_COMMIT_SHALLOW
-    with asking(f"committing the overlay of {target} of {domain.name()}"):
-        domain.blockCommit(target, None, None, 0, flags)
-        while not _is_ready(domain, target):
-            time.sleep(_POLL)
-        domain.blockJobAbort(target, libvirt.VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT)
-
-
-def _is_ready(domain: Any, target: str) -> bool:
-    """Whether the commit has caught up with the guest: ``cur == end`` alone does not say so.
-
-    :raises HypervisorError: the job has ended by itself
-    """
-    disk = parse(domain.XMLDesc(0)).find(f"./devices/disk/target[@dev='{target}']/../mirror")
-    if disk is None:
-        raise HypervisorError(f"QEMU gave up committing the overlay of {target}")
-    return disk.get("ready") == "yes"
+def _nothing() -> None:
+    pass

@@ -1,0 +1,118 @@
+"""Merging layers that a running QEMU has open.
+
+A job that fails leaves the chain as it was, and libvirt tells nobody who does not listen to events;
+so whether it has done its work is seen from the chain itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import libvirt
+
+from ..errors import HypervisorError
+from ..hypervisor import asking
+from ..progress import Progress
+from .domain_xml import open_chains, parse
+
+_POLL = 0.05  # seconds
+_FLAGS_ACTIVE = libvirt.VIR_DOMAIN_BLOCK_COMMIT_ACTIVE
+
+Heed = Callable[[], None]
+
+
+def live_chain(domain: Any, target: str) -> tuple[str, ...]:
+    """The files that QEMU has open for a disk, top first."""
+    with asking(f"reading the definition of {domain.name()}"):
+        root = parse(domain.XMLDesc(0))
+    return open_chains(root).get(target, ())
+
+
+def commit_active(
+    domain: Any, target: str, base: str | None, progress: Progress, heed: Heed
+) -> None:
+    """Write the top layer into the one below and let the guest stand on that.
+
+    :param base: the file below; None: whatever is
+    :raises HypervisorError: refused or given up; the guest stands where it stood
+    """
+    flags = _FLAGS_ACTIVE if base else _FLAGS_ACTIVE | libvirt.VIR_DOMAIN_BLOCK_COMMIT_SHALLOW
+    with asking(f"committing the overlay of {target} of {domain.name()}"):
+        domain.blockCommit(target, base, None, 0, flags)
+        _wait(domain, target, progress, heed, until=lambda: _is_ready(domain, target))
+        domain.blockJobAbort(target, libvirt.VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT)
+
+
+def commit_below(
+    domain: Any, target: str, base: str, top: str, progress: Progress, heed: Heed
+) -> None:
+    """Write a layer, on which another stands, into the one below it.
+
+    :raises HypervisorError: refused or given up; the chain is as it was
+    """
+    with asking(f"committing {top} of {domain.name()}"):
+        domain.blockCommit(target, base, top, 0, 0)
+        _wait(domain, target, progress, heed, until=lambda: _has_ended(domain, target))
+        if top in live_chain(domain, target):
+            raise HypervisorError(f"QEMU gave up committing {top} of {domain.name()}")
+
+
+def pull(domain: Any, target: str, base: str | None, progress: Progress, heed: Heed) -> None:
+    """Copy into the top layer what lies between it and ``base``, and let it stand on that.
+
+    Until the guest is suspended the next time, what was copied may be in QEMU's memory alone
+    (``cache=unsafe``): see :func:`flush`.
+
+    :param base: None: copy all, and stand on nothing
+    :raises HypervisorError: refused or given up; the chain is as it was
+    """
+    with asking(f"pulling into the overlay of {target} of {domain.name()}"):
+        if base is None:
+            domain.blockPull(target, 0, 0)
+        else:
+            domain.blockRebase(target, base, 0, 0)
+        _wait(domain, target, progress, heed, until=lambda: _has_ended(domain, target))
+        if live_chain(domain, target)[1:2] != (() if base is None else (base,)):
+            raise HypervisorError(f"QEMU gave up pulling into {target} of {domain.name()}")
+
+
+def end_stray_job(domain: Any, target: str) -> None:
+    """End a job that a killed command has left behind."""
+    with asking(f"ending a block job of {target} of {domain.name()}"):
+        if domain.blockJobInfo(target, 0):
+            domain.blockJobAbort(target, 0)
+
+
+def _wait(
+    domain: Any, target: str, progress: Progress, heed: Heed, *, until: Callable[[], bool]
+) -> None:
+    told = 0
+    try:
+        while not until():
+            done = int((domain.blockJobInfo(target, 0) or {}).get("cur", told))
+            progress.advance(max(0, done - told))
+            told = max(done, told)
+            heed()
+            time.sleep(_POLL)
+    except BaseException:
+        with suppress(libvirt.libvirtError):  # it has ended by itself
+            domain.blockJobAbort(target, 0)
+        raise
+
+
+def _has_ended(domain: Any, target: str) -> bool:
+    return not domain.blockJobInfo(target, 0)
+
+
+def _is_ready(domain: Any, target: str) -> bool:
+    """Whether the commit has caught up with the guest: ``cur == end`` alone does not say so.
+
+    :raises HypervisorError: the job has ended by itself
+    """
+    disk = parse(domain.XMLDesc(0)).find(f"./devices/disk/target[@dev='{target}']/../mirror")
+    if disk is None:
+        raise HypervisorError(f"QEMU gave up committing the overlay of {target}")
+    return disk.get("ready") == "yes"

@@ -1,0 +1,169 @@
+"""Removing and merging the layers that no name needs.
+
+There is no list of what is to be done: what is left is seen by looking. So whatever could not be
+done (a guest stands still after its memory was saved, AppArmor keeps QEMU from writing, a spooled
+export holds a file, an export reads, a command was killed) is done by the next command that can.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..contract import Environment, Node, Volume
+from ..errors import DevopsError
+from ..hypervisor import domain_of
+from ..lock import is_read
+from ..progress import Progress, Quiet
+from . import merge
+from .layers import chain_of
+from .merge import Merge
+from .reconcile import reconcile
+from .survey import Survey, survey_of
+
+LOG = logging.getLogger(__name__)
+_EXPORTED = "an export of the environment is reading its layers"
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A layer that no name needs and that is still there.
+
+    :param node: name
+    :param layer: name of its volume
+    :param size: bytes on disk
+    """
+
+    node: str
+    layer: str
+    path: str
+    size: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.node}: {self.layer}: {self.reason}"
+
+
+def _nothing() -> None:
+    pass
+
+
+def tidy(
+    environment: Environment,
+    *,
+    progress: Progress | None = None,
+    heed: Callable[[], None] = _nothing,
+) -> list[Waiting]:
+    """Remove and merge all that can be; returns what has to wait.
+
+    :param heed: called again and again; may raise to end it, whereupon nothing is lost
+    :raises DevopsError: libvirt or the database do not answer
+    """
+    exported = is_read(environment.name)
+    waits = []
+    for node in environment.get_nodes():
+        domain = domain_of(node)
+        reconcile(node, domain)
+        waits += _tidy_node(node, domain, exported, progress or Quiet(), heed)
+    return waits
+
+
+def waiting(environment: Environment) -> list[Waiting]:
+    """What no name needs now; nothing is changed."""
+    exported = is_read(environment.name)
+    found = []
+    for node in environment.get_nodes():
+        survey = survey_of(node, domain_of(node))
+        for step in _steps(survey):
+            reason = _EXPORTED if exported else _reason(step)
+            found.append(_waiting(survey, step, reason))
+    return found
+
+
+@dataclass(frozen=True)
+class _Removal:
+    """Of a layer that nothing stands on."""
+
+    lower: Volume
+
+
+_Step = Merge | _Removal
+
+
+def _tidy_node(
+    node: Node, domain: Any, exported: bool, progress: Progress, heed: Callable[[], None]
+) -> list[Waiting]:
+    put_off: dict[int, Waiting] = {}
+    while True:
+        survey = survey_of(node, domain)
+        step = next((step for step in _steps(survey) if step.lower.id not in put_off), None)
+        if step is None:
+            return list(put_off.values())
+        heed()
+        reason = _EXPORTED if exported and isinstance(step, Merge) else _take(step, progress, heed)
+        if reason is not None:
+            put_off[step.lower.id] = _waiting(survey, step, reason)
+
+
+def _take(step: _Step, progress: Progress, heed: Callable[[], None]) -> str | None:
+    """Take a step; returns why it cannot be taken now."""
+    try:
+        if isinstance(step, Merge):
+            merge.carry_out(step, progress, heed)
+        else:
+            step.lower.remove()
+    except DevopsError as error:
+        LOG.info("layer %s stays: %s", step.lower.uuid, error)
+        return str(error)
+    return None
+
+
+def _steps(survey: Survey) -> list[_Step]:
+    """What there is to do, from the top down."""
+    layers = sorted(survey.volumes.values(), key=_depth, reverse=True)
+    return [step for layer in layers if (step := _step(survey, layer)) is not None]
+
+
+def _step(survey: Survey, layer: Volume) -> _Step | None:
+    if survey.is_kept(layer):
+        return None
+    above = survey.children.get(layer.id, ())
+    if not above:
+        removable = survey.is_layer(layer) and layer.uuid not in survey.inside
+        return _Removal(layer) if removable else None
+    if len(above) == 1 and survey.is_layer(above[0]) and _can_be_one(survey, layer, above[0]):
+        return Merge(survey, layer, above[0])
+    return None
+
+
+def _can_be_one(survey: Survey, lower: Volume, upper: Volume) -> bool:
+    """Internal snapshots go on reading through what was below their image when they were taken."""
+    image = survey.images.get(upper.uuid)
+    if upper.uuid in survey.inside or (image is not None and image.has_internal_snapshots):
+        return False
+    return lower.uuid not in survey.inside or upper.uuid in survey.active
+
+
+def _depth(volume: Volume) -> int:
+    return sum(1 for _ in chain_of(volume))
+
+
+def _reason(step: _Step) -> str:
+    if isinstance(step, Merge):
+        told = merge.obstacle(step)
+        if told is not None:
+            return told
+    return "put off; the next command that changes the environment does it"
+
+
+def _waiting(survey: Survey, step: _Step, reason: str) -> Waiting:
+    layer = step.lower
+    return Waiting(
+        node=survey.node.name,
+        layer=layer.name,
+        path=layer.uuid,
+        size=survey.allocated(layer),
+        reason=reason,
+    )
