@@ -1,5 +1,9 @@
 """The Django application of this project: its tables stand beside those of the ``devops`` app."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from django.apps import AppConfig
 from django.db.models.signals import post_delete
 
@@ -13,6 +17,7 @@ class DevopsSnapshotConfig(AppConfig):
 
     def ready(self) -> None:
         from .models import forget_snapshots_of_environment, forget_snapshots_of_node
+        from .signals import powered
 
         post_delete.connect(
             forget_snapshots_of_environment,
@@ -22,3 +27,10 @@ class DevopsSnapshotConfig(AppConfig):
         post_delete.connect(
             forget_snapshots_of_node, sender=None, dispatch_uid="devops_snapshot.node"
         )
+        powered.connect(_merge_what_waited, dispatch_uid="devops_snapshot.powered")
+
+
+def _merge_what_waited(*, environment: str, **_: Any) -> None:
+    from .snapshot import tidy_up  # here, since models can only be imported once apps are loaded
+
+    tidy_up(environment)

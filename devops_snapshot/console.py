@@ -23,6 +23,7 @@ from tabulate import tabulate
 
 from .devops.database import prepare_database
 from .lock import changing
+from .signals import powered
 
 
 class _HelpFormatter(DjangoHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -46,6 +47,9 @@ class DevopsCommand(BaseCommand):
 
     changes_environment = False
     """Only one such command at a time works on an environment (``options["name"]``)."""
+
+    powers = False
+    """Guests are switched on or off, or go on: what waits for that is done afterwards."""
 
     requires_system_checks: list[str] = []
     suppressed_base_arguments = {  # Django's own; they work, but say nothing to our users
@@ -80,7 +84,10 @@ class DevopsCommand(BaseCommand):
         if self.needs_database:
             prepare_database()
         with changing(options["name"]) if self.changes_environment else nullcontext():
-            return super().execute(*args, **options)
+            output = super().execute(*args, **options)
+            if self.powers:
+                powered.send(sender=type(self), environment=options["name"])
+            return output
 
     def table(self, headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Print a plain table as fuel-devops does; without rows, nothing.

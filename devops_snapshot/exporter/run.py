@@ -5,14 +5,14 @@ from __future__ import annotations
 import datetime
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from .. import snapshot as snapshots
 from ..errors import DevopsError
 from ..hypervisor import connection_of
 from ..journey import recorded
-from ..lock import changing
+from ..lock import changing, reading
 from ..manifest import Manifest
 from ..manifest.reading import provenance, read_environment, read_host
 from ..models import Export, StorageNode
@@ -20,6 +20,7 @@ from ..progress import Progress, Quiet
 from ..remote import connect
 from ..snapshot.freeze import frozen
 from ..store import ExportSession, Repository
+from ..write_guard import guarded
 from .selection import Selection, check_names, select_definitions, select_snapshots
 from .ship import ship
 from .supported import check_exportable
@@ -66,12 +67,14 @@ def export(
             check_names(environment, names)  # before a repository or a snapshot is made in vain
         repository = Repository.open(remote, create=True)
         record.storage_node = StorageNode.used(storage, repository.id)
-        taken = None
-        if takes_one:
-            name = _name_for_now(environment)
+        with ExitStack() as until_sent:
+            taken = None
             with changing(environment.name):
-                taken = snapshots.create(environment, name, description=description)
-        with _kept(taken):
+                if takes_one:
+                    name = _name_for_now(environment)
+                    taken = snapshots.create(environment, name, description=description)
+                until_sent.enter_context(reading(environment.name))
+            until_sent.enter_context(_kept(taken))
             selection = (
                 select_definitions(environment)
                 if definitions_only
@@ -85,6 +88,7 @@ def export(
                 record.export_id = session.export_id
                 record.save()
                 _send(environment, selection, session, record, description, progress or Quiet())
+    snapshots.tidy_up(environment.name)
     return record
 
 
@@ -136,8 +140,9 @@ def _send(
     progress: Progress,
 ) -> None:
     # Suspending makes QEMU flush its caches; a file that a guest writes to would be read stale.
-    with frozen(selection.written_to) as freeze:
-        files = selection.files
+    files = selection.files
+    sealed = [file.path for file in files if file.path not in selection.writable]
+    with frozen(selection.written_to) as freeze, guarded(sealed):
         if not record.definitions_only:
             files = ship(files, session, progress)
     if freeze.longest is not None:

@@ -50,6 +50,11 @@ class Selection:
     volumes: frozenset[int]
 
     @property
+    def writable(self) -> frozenset[str]:
+        """Paths that a guest can write to now."""
+        return frozenset(path for node in self.nodes for path in node.writable)
+
+    @property
     def written_to(self) -> list[Any]:
         """Domains whose guests could write to an exported file while it is read.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from django.core.management.base import CommandParser
 from rich.progress import Progress as Bars
 from rich.progress import TaskID
 
-from ..console import progress_bars
+from ..console import human_size, progress_bars
 from ..errors import DevopsError
+from ..snapshot import Waiting
 
 LONGEST_URL = 1024  # characters; what the records take
 
@@ -31,6 +32,25 @@ def environment_named(name: str) -> Any:
 def add_snapshot_argument(parser: CommandParser) -> None:
     """The snapshot's name (``options["snapshot_name"]``)."""
     parser.add_argument("snapshot_name", metavar="SNAPSHOT_NAME", help="snapshot name")
+
+
+def names_in(given: str | None, *, option: str) -> list[str] | None:
+    """``NAME[,NAME...]``; None where the option is not given.
+
+    :raises DevopsError: it names nothing: an empty variable in a script must not mean "all"
+    """
+    if given is None:
+        return None
+    names = [name for name in given.split(",") if name]
+    if not names:
+        raise DevopsError(f"{option} {given!r} names nothing")
+    return names
+
+
+def tell_waiting(waits: Sequence[Waiting], tell: Callable[[str], object]) -> None:
+    """Say which layers could not be removed or merged yet."""
+    for wait in waits:
+        tell(f"Not merged yet ({human_size(wait.size)}): {wait}")
 
 
 def add_storage_argument(parser: CommandParser) -> None:

@@ -11,7 +11,7 @@ from .create import SnapshotResult, create
 from .delete import Deletion, delete
 from .listing import ListedSnapshot, list_snapshots
 from .revert import revert
-from .tidy import Waiting, tidy, waiting
+from .tidy import Waiting, tidy, tidy_up, waiting
 
 __all__ = [
     "Deletion",
@@ -23,5 +23,6 @@ __all__ = [
     "list_snapshots",
     "revert",
     "tidy",
+    "tidy_up",
     "waiting",
 ]

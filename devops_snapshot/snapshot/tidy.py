@@ -12,16 +12,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from django.apps import apps
+from django.db import DatabaseError
+
 from ..contract import Environment, Node, Volume
 from ..errors import DevopsError
 from ..hypervisor import domain_of
+from ..interrupts import held_back
 from ..lock import is_read
 from ..progress import Progress, Quiet
 from . import merge
 from .layers import chain_of
 from .merge import Merge
 from .reconcile import reconcile
+from .records import remember
 from .survey import Survey, survey_of
+from .unfinished import roll_back
 
 LOG = logging.getLogger(__name__)
 _EXPORTED = "an export of the environment is reading its layers"
@@ -80,6 +86,22 @@ def waiting(environment: Environment) -> list[Waiting]:
             reason = _EXPORTED if exported else _reason(step)
             found.append(_waiting(survey, step, reason))
     return found
+
+
+def tidy_up(environment_name: str) -> None:
+    """Do what has had to wait, if it can be done now; what fails is warned of and stays.
+
+    For commands whose own work is done: this must not make them fail.
+    """
+    try:
+        environment = apps.get_model("devops", "Environment").get(name=environment_name)
+        if waiting(environment):
+            with held_back() as interrupts:
+                roll_back(environment)
+                tidy(environment, heed=interrupts.heed)
+                remember(environment)
+    except (DevopsError, DatabaseError) as error:
+        LOG.warning("Layers of %r are not tidied up: %s", environment_name, error)
 
 
 @dataclass(frozen=True)

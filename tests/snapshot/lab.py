@@ -22,6 +22,7 @@ from lxml import etree
 from devops_snapshot import snapshot as snapshots
 from devops_snapshot.devops.libvirt.models import LibvirtNode
 from devops_snapshot.devops.models import Volume
+from devops_snapshot.hypervisor import is_postmigrate
 from devops_snapshot.models import EnvironmentSnapshot
 from devops_snapshot.snapshot.metadata import current_snapshot, snapshots_of
 from tests.bed import Guest, Host
@@ -222,6 +223,13 @@ class Lab:
         assert known == {str(path) for path in self.host.pool_dir.iterdir()}
         rows = EnvironmentSnapshot.objects.filter(environment=self.environment)
         assert {row.name for row in rows} == set(self.names())
+        if not any(is_saved(node.domain) for node in self.nodes.values()):
+            assert snapshots.waiting(self.environment) == []
+
+
+def is_saved(domain: libvirt.virDomain) -> bool:
+    """Whether the guest stands still since its memory was saved, so that layers cannot move."""
+    return bool(domain.isActive()) and is_postmigrate(domain)
 
 
 def disks(domain: libvirt.virDomain, flags: int = 0) -> dict[str, str]:

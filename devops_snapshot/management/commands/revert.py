@@ -8,7 +8,12 @@ from django.core.management.base import CommandParser
 
 from ... import snapshot
 from ...console import DevopsCommand, add_environment_argument
-from ..arguments import add_snapshot_argument, environment_named
+from ..arguments import (
+    add_snapshot_argument,
+    environment_named,
+    showing_progress,
+    tell_waiting,
+)
 
 
 class Command(DevopsCommand):
@@ -23,4 +28,8 @@ class Command(DevopsCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         environment = environment_named(options["name"])
-        snapshot.revert(environment, options["snapshot_name"], resume=False)
+        with showing_progress() as progress:
+            waits = snapshot.revert(
+                environment, options["snapshot_name"], resume=False, progress=progress
+            )
+        tell_waiting(waits, self.stderr.write)

@@ -14,6 +14,7 @@ class Command(DevopsCommand):
     help = "Switch off all VMs of an environment at once"
     examples = ["dos.py destroy my_env"]
     changes_environment = True
+    powers = True
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_environment_argument(parser)

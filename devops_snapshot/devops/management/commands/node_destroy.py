@@ -14,6 +14,7 @@ class Command(DevopsCommand):
     help = "Switch off one VM at once"
     examples = ["dos.py node-destroy my_env --node-name slave-01"]
     changes_environment = True
+    powers = True
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_environment_argument(parser)

@@ -15,6 +15,7 @@ class Command(DevopsCommand):
     help = "Start one VM, and the networks of its environment"
     examples = ["dos.py node-start my_env --node-name slave-01"]
     changes_environment = True
+    powers = True
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_environment_argument(parser)

@@ -14,6 +14,7 @@ class Command(DevopsCommand):
     help = "Resume all VMs of an environment"
     examples = ["dos.py resume my_env"]
     changes_environment = True
+    powers = True
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_environment_argument(parser)

@@ -15,6 +15,7 @@ class Command(DevopsCommand):
     help = "Start the networks and all VMs of an environment"
     examples = ["dos.py start my_env"]
     changes_environment = True
+    powers = True
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_environment_argument(parser)
