@@ -1,0 +1,203 @@
+"""Snapshots that only libvirt or only our rows know, or that both know differently."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+
+from django.db import transaction
+
+from ...models import NodeSnapshot
+from ..layers import chain_of
+from ..metadata import SnapshotMetadata, snapshots_of, with_parent
+from ..records import remember
+from ..restore import redefine
+from .finding import Finding
+from .seen import Seen
+from .strangers import strangers_at
+
+
+def forgotten_snapshots(nodes: Sequence[Seen]) -> Iterator[Finding]:
+    """Recorded, but unknown to libvirt: ``virsh snapshot-delete --metadata``."""
+    for seen in nodes:
+        if seen.domain is None:
+            continue
+        for snapshot in sorted(seen.recorded.values(), key=lambda snapshot: snapshot.created):
+            if snapshot.name in seen.known:
+                continue
+            what = f"snapshot {snapshot.name!r} is recorded, but libvirt does not know it"
+            lost = _why_lost(seen, snapshot)
+            if lost is None:
+                remedy = "--repair tells it to libvirt again"
+                repair = partial(_tell_again, seen, snapshot)
+            else:
+                what = f"{what}, and {lost}"
+                remedy = "--repair forgets this node's part of it"
+                repair = partial(_forget, seen, snapshot.name)
+            yield seen.finding("snapshot-forgotten", what, remedy, repair)
+        yield from _bare_records(seen)
+
+
+def _bare_records(seen: Seen) -> Iterator[Finding]:
+    """Rows of early versions, without what libvirt would have to be told."""
+    bare = NodeSnapshot.objects.filter(node_id=seen.node.id, snapshot__complete=True, metadata="")
+    for name in bare.values_list("snapshot__name", flat=True):
+        if name not in seen.known:
+            yield seen.finding(
+                "snapshot-forgotten",
+                f"snapshot {name!r} is recorded, but libvirt does not know it, "
+                "and nothing is recorded to tell it again",
+                "--repair forgets this node's part of it",
+                partial(_forget, seen, name),
+            )
+
+
+def _why_lost(seen: Seen, snapshot: SnapshotMetadata) -> str | None:
+    """Why libvirt cannot be told of it again; None: it can."""
+    for path in needed_files(seen, snapshot):
+        if not seen.is_there(path):
+            return f"{path} is missing"
+    for disk in snapshot.snapshotted:
+        path = str(disk.path)
+        if path in seen.written:
+            return f"disk {disk.target} writes to {path}, which it froze"
+        if path not in seen.volumes and strangers_at(seen, path, disk.format) is None:
+            return f"the database does not know {path}"
+    return None
+
+
+def needed_files(seen: Seen, snapshot: SnapshotMetadata) -> Iterator[str]:
+    """Its layers with all below them, and its memory."""
+    for disk in snapshot.snapshotted:
+        path = str(disk.path)
+        row = seen.volumes.get(path)
+        yield from [path] if row is None else [layer.uuid for layer in chain_of(row)]
+    if snapshot.memory_path:
+        yield snapshot.memory_path
+
+
+def _tell_again(seen: Seen, snapshot: SnapshotMetadata) -> None:
+    known = snapshots_of(seen.domain)
+    parent = _nearest(snapshot.parent, known, seen.recorded)
+    is_current = _descends_from(seen, {**known, snapshot.name: snapshot}) == snapshot.name
+    redefine(seen.domain, with_parent(snapshot.xml, parent), current=is_current)
+
+
+def _nearest(
+    name: str | None,
+    known: Mapping[str, SnapshotMetadata],
+    recorded: Mapping[str, SnapshotMetadata],
+) -> str | None:
+    """The first one from there up that libvirt knows."""
+    passed: set[str] = set()
+    while name is not None and name not in known:
+        if name not in recorded or name in passed:
+            return None
+        passed.add(name)
+        name = recorded[name].parent
+    return name
+
+
+def _descends_from(seen: Seen, snapshots: Mapping[str, SnapshotMetadata]) -> str | None:
+    """The snapshot that "now" descends from, by the layers that the disks stand on.
+
+    What was recorded of a snapshot is trusted more than what libvirt says.
+    """
+    named = {
+        str(disk.path): name
+        for name, snapshot in snapshots.items()
+        if not snapshot.internal
+        for disk in seen.recorded.get(name, snapshot).snapshotted
+    }
+    for device in seen.node.disk_devices:
+        if device.volume is not None:
+            below = (layer.uuid for layer in chain_of(device.volume))
+            nearest = next((named[path] for path in below if path in named), None)
+            if nearest is not None:
+                return nearest
+    return None
+
+
+def _forget(seen: Seen, name: str) -> None:
+    """The node's part of it, and with the last part the whole."""
+    part = NodeSnapshot.objects.get(node_id=seen.node.id, snapshot__name=name)
+    with transaction.atomic():
+        part.delete()
+        if not part.snapshot.node_snapshots.exists():
+            part.snapshot.delete()
+
+
+def distorted_snapshots(nodes: Sequence[Seen]) -> Iterator[Finding]:
+    """Known to both, but not as the same.
+
+    libvirt 9.0, asked to forget a snapshot (``--metadata``), writes into its children that they
+    stand on its layers: a revert to a child would show the data of its parent, and what the child
+    really stands on would be named by nobody.
+    """
+    for seen in nodes:
+        for name, recorded in seen.recorded.items():
+            known = seen.external.get(name)
+            if known is None:
+                continue
+            difference = _difference(seen, known, recorded)
+            if difference is None:
+                continue
+            lost = _why_lost(seen, recorded)
+            if lost is None:
+                remedy = "--repair tells libvirt what was recorded"
+                repair = partial(_tell_as_recorded, seen, recorded)
+            else:
+                difference = f"{difference}, and {lost}"
+                remedy = "--repair records what libvirt says"
+                repair = partial(remember, seen.environment)
+            yield seen.finding("snapshot-distorted", difference, remedy, repair)
+
+
+def _difference(seen: Seen, known: SnapshotMetadata, recorded: SnapshotMetadata) -> str | None:
+    who = f"snapshot {known.name!r}"
+    now, then = _layers(known), _layers(recorded)
+    for target in sorted({*now, *then}):
+        if now.get(target) != then.get(target):
+            return (
+                f"libvirt says that {target} of {who} stands on {now.get(target)}, "
+                f"recorded is {then.get(target)}"
+            )
+    if known.memory_path != recorded.memory_path:
+        return (
+            f"libvirt says that the memory of {who} is in {known.memory_path}, "
+            f"recorded is {recorded.memory_path}"
+        )
+    if known.parent != recorded.parent and recorded.parent in seen.known:
+        return (
+            f"libvirt says that {who} descends from {known.parent!r}, "
+            f"recorded is {recorded.parent!r}"
+        )
+    return None
+
+
+def _layers(snapshot: SnapshotMetadata) -> dict[str, str | None]:
+    return {disk.target: disk.path for disk in snapshot.snapshotted}
+
+
+def _tell_as_recorded(seen: Seen, snapshot: SnapshotMetadata) -> None:
+    known = snapshots_of(seen.domain)
+    parent = _nearest(snapshot.parent, known, seen.recorded)
+    redefine(seen.domain, with_parent(snapshot.xml, parent), current=snapshot.name == seen.current)
+
+
+def unrecorded_snapshots(nodes: Sequence[Seen]) -> Iterator[Finding]:
+    """Made by fuel-devops or virsh; those inside the images are nobody's but libvirt's."""
+    for seen in nodes:
+        for name, snapshot in seen.external.items():
+            if name in seen.recorded:
+                continue
+            what = f"snapshot {name!r} is known to libvirt, but not recorded"
+            stranger = next(
+                (disk.path for disk in snapshot.snapshotted if disk.path not in seen.volumes), None
+            )
+            if stranger is None:
+                remedy, repair = "--repair records it", partial(remember, seen.environment)
+                yield seen.finding("snapshot-unrecorded", what, remedy, repair)
+            else:
+                remedy = f"it stands on {stranger}, which the database does not know"
+                yield seen.finding("snapshot-unrecorded", what, remedy)
