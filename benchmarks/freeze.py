@@ -38,7 +38,8 @@ HEADERS = (
 LEGEND = """\
 Medians in seconds; memory of each guest and all memory files together in MiB. guest: how long the
 guest stood still that stood still longest; all: from the first guest stopped to the last one going
-on; command: all in all. x: virsh's time by ours. With virsh each guest is saved at its own moment."""
+on (with virsh each guest is saved at a moment of its own); command: all in all. x: virsh's time by
+ours."""
 
 
 @dataclass(frozen=True)
