@@ -17,7 +17,7 @@ from devops_snapshot import snapshot as snapshots
 from devops_snapshot.models import EnvironmentSnapshot
 from devops_snapshot.snapshot.branches import ASCII, BOXES, NowLeaf, lines_of
 from devops_snapshot.snapshot.metadata import snapshots_of
-from devops_snapshot.snapshot.records import remember
+from devops_snapshot.snapshot.records import forget, remember
 from devops_snapshot.snapshot.restore import redefine
 from devops_snapshot.snapshot.tree import Now, Tree, TreeSnapshot, tree_of
 from tests.devops.libvirt.builder import Builder
@@ -221,6 +221,31 @@ def test_running_guests_and_the_memory_that_two_share(lab: Lab) -> None:
     assert lab.memories("again") == lab.memories("still")
     assert shown["still"]["memory_bytes"] == shown["again"]["memory_bytes"] == 0
     assert shown["again"]["states"]["one"] == "paused"
+
+
+def test_what_waits_to_be_merged_is_told(
+    grown: Builder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Told beside the list, which programs parse."""
+    assert json.loads(listed("--json", "--tree"))["waiting"] == []
+    before = listed()
+    assert capsys.readouterr().err == ""
+    node = grown.environment.get_node(name="a")
+    layer = node.disk_devices[0].volume.backing_store  # what "right" froze
+    for name in ("env_a", "env_b"):
+        virsh(grown, "snapshot-delete", "--metadata", name, "right")
+    forget(grown.environment, "right")
+    for options in ((), ("--tree",), ("--json",)):
+        listed(*options)
+        told = capsys.readouterr().err
+        assert told.startswith("2 layers (")
+        assert f") wait to be merged: a {layer.name}: " in told
+        assert told.count("\n") == 1
+    [gone] = set(before.splitlines()) - set(listed().splitlines())
+    assert gone.startswith("right ")
+    waits = json.loads(listed("--json", "--tree"))["waiting"]
+    assert [item["node"] for item in waits] == ["a", "b"]
+    assert (waits[0]["path"], waits[0]["size"]) == (layer.uuid, on_disk(layer.uuid))
 
 
 # Drawing alone

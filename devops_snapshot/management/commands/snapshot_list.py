@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from rich.cells import cell_len
 
 from ... import snapshot
 from ...console import DevopsCommand, add_environment_argument, human_size
+from ...errors import DevopsError
 from ...snapshot.branches import ASCII, BOXES, Line, NowLeaf, lines_of
 from ...snapshot.tree import Now, Tree, TreeSnapshot, tree_of
 from ..arguments import environment_named, local_time
@@ -42,19 +44,22 @@ class Command(DevopsCommand):
         parser.add_argument(
             "--json",
             action="store_true",
-            help="for programs: a list of snapshots; with --tree an object with 'snapshots' and "
-            "'now' of each node",
+            help="for programs: a list of snapshots; with --tree an object with 'snapshots', "
+            "'now' of each node, and the layers 'waiting' to be merged",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         environment = environment_named(options["name"])
+        if options["json"] and options["tree"]:
+            self.json(_tree_document(tree_of(environment), snapshot.waiting(environment)))
+            return
         if options["json"]:
-            tree = tree_of(environment)
-            self.json(_tree_document(tree) if options["tree"] else _documents(tree))
+            self.json(_documents(tree_of(environment)))
         elif options["tree"]:
             self._draw(tree_of(environment))
         else:
             self._list(environment)
+        self._tell_what_waits(environment)
 
     def _list(self, environment: Any) -> None:
         self.table(
@@ -72,6 +77,20 @@ class Command(DevopsCommand):
         shown = [tuple(_shown(cell, encoding) for cell in row) for row in (_HEADER, *rows)]
         for text in _columns(shown):
             self.stdout.write(text)
+
+    def _tell_what_waits(self, environment: Any) -> None:
+        """On standard error: jobs parse the table. If it cannot be told, the list is still good."""
+        try:
+            waits = snapshot.waiting(environment)
+        except DevopsError as error:
+            self.stderr.write(f"What waits to be merged cannot be told: {error}")
+            return
+        if waits:
+            layers = f"{len(waits)} layer{'s' if len(waits) > 1 else ''}"
+            verb = "wait" if len(waits) > 1 else "waits"
+            size = human_size(sum(item.size for item in waits))
+            told = "; ".join(f"{item.node} {item.layer}: {item.reason}" for item in waits)
+            self.stderr.write(f"{layers} ({size}) {verb} to be merged: {told}")
 
 
 def _shown(text: str, encoding: str) -> str:
@@ -153,8 +172,12 @@ def _documents(tree: Tree) -> list[dict[str, Any]]:
     ]
 
 
-def _tree_document(tree: Tree) -> dict[str, Any]:
-    return {"snapshots": _documents(tree), "now": [_now_document(where) for where in tree.now]}
+def _tree_document(tree: Tree, waits: Sequence[snapshot.Waiting]) -> dict[str, Any]:
+    return {
+        "snapshots": _documents(tree),
+        "now": [_now_document(where) for where in tree.now],
+        "waiting": [dataclasses.asdict(item) for item in waits],
+    }
 
 
 def _now_document(where: Now) -> dict[str, Any]:
