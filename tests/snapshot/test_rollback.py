@@ -93,7 +93,7 @@ def metadata_not_writable(lab: Lab, _: pytest.MonkeyPatch) -> Iterator[None]:
 
 @contextmanager
 def database_refuses(lab: Lab, _: pytest.MonkeyPatch) -> Iterator[None]:
-    with trigger("INSERT ON devops_snapshot_nodesnapshot"):
+    with trigger("UPDATE ON devops_snapshot_nodesnapshot"):
         yield
 
 
@@ -147,11 +147,13 @@ def test_an_overlay_that_a_guest_stands_on_is_never_removed(
     def barred(*_: Any) -> None:
         raise DevopsError("no")
 
-    monkeypatch.setattr("devops_snapshot.snapshot.switch._commit_active", barred)
+    monkeypatch.setattr("devops_snapshot.snapshot.switch.commit_active", barred)
     with database_refuses(lab, monkeypatch), pytest.raises(DevopsError, match="not today"):
         lab.take(NAME)
     assert lab.states() == [RUNNING, RUNNING, OFF]
     assert lab.names() == [BASE]
+    assert {wait.node for wait in snapshots.waiting(lab.environment)} == {"one", "two"}
+    assert snapshots.tidy(lab.environment) == []
     lab.check()
     lab.write("on the overlay")
     held = lab.seen()
