@@ -8,6 +8,7 @@ from functools import partial
 from django.db import transaction
 
 from ...models import NodeSnapshot
+from ..heal import distortions, tell_as_recorded
 from ..layers import chain_of
 from ..metadata import SnapshotMetadata, snapshots_of, with_parent
 from ..records import remember
@@ -128,61 +129,19 @@ def _forget(seen: Seen, name: str) -> None:
 
 
 def distorted_snapshots(nodes: Sequence[Seen]) -> Iterator[Finding]:
-    """Known to both, but not as the same.
-
-    libvirt 9.0, asked to forget a snapshot (``--metadata``), writes into its children that they
-    stand on its layers: a revert to a child would show the data of its parent, and what the child
-    really stands on would be named by nobody.
-    """
+    """Known to both, but not as the same."""
     for seen in nodes:
-        for name, recorded in seen.recorded.items():
-            known = seen.external.get(name)
-            if known is None:
-                continue
-            difference = _difference(seen, known, recorded)
-            if difference is None:
-                continue
-            lost = _why_lost(seen, recorded)
+        for distortion in distortions(seen.known, seen.recorded):
+            what = distortion.what
+            lost = _why_lost(seen, distortion.recorded)
             if lost is None:
                 remedy = "--repair tells libvirt what was recorded"
-                repair = partial(_tell_as_recorded, seen, recorded)
+                repair = partial(tell_as_recorded, seen.domain, distortion)
             else:
-                difference = f"{difference}, and {lost}"
+                what = f"{what}, and {lost}"
                 remedy = "--repair records what libvirt says"
                 repair = partial(remember, seen.environment)
-            yield seen.finding("snapshot-distorted", difference, remedy, repair)
-
-
-def _difference(seen: Seen, known: SnapshotMetadata, recorded: SnapshotMetadata) -> str | None:
-    who = f"snapshot {known.name!r}"
-    now, then = _layers(known), _layers(recorded)
-    for target in sorted({*now, *then}):
-        if now.get(target) != then.get(target):
-            return (
-                f"libvirt says that {target} of {who} stands on {now.get(target)}, "
-                f"recorded is {then.get(target)}"
-            )
-    if known.memory_path != recorded.memory_path:
-        return (
-            f"libvirt says that the memory of {who} is in {known.memory_path}, "
-            f"recorded is {recorded.memory_path}"
-        )
-    if known.parent != recorded.parent and recorded.parent in seen.known:
-        return (
-            f"libvirt says that {who} descends from {known.parent!r}, "
-            f"recorded is {recorded.parent!r}"
-        )
-    return None
-
-
-def _layers(snapshot: SnapshotMetadata) -> dict[str, str | None]:
-    return {disk.target: disk.path for disk in snapshot.snapshotted}
-
-
-def _tell_as_recorded(seen: Seen, snapshot: SnapshotMetadata) -> None:
-    known = snapshots_of(seen.domain)
-    parent = _nearest(snapshot.parent, known, seen.recorded)
-    redefine(seen.domain, with_parent(snapshot.xml, parent), current=snapshot.name == seen.current)
+            yield seen.finding("snapshot-distorted", what, remedy, repair)
 
 
 def unrecorded_snapshots(nodes: Sequence[Seen]) -> Iterator[Finding]:
