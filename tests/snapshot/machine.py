@@ -11,7 +11,8 @@ import json
 import logging
 import random
 import subprocess
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,8 +28,11 @@ from lxml import etree
 from devops_snapshot import snapshot as snapshots
 from devops_snapshot.devops.libvirt.models import LibvirtNode
 from devops_snapshot.devops.models import Volume
+from devops_snapshot.errors import ConflictError
+from devops_snapshot.hypervisor import run_state
 from devops_snapshot.models import EnvironmentSnapshot
 from devops_snapshot.qcow2 import read_header
+from devops_snapshot.snapshot import flatten
 from devops_snapshot.snapshot.metadata import SnapshotMetadata, current_snapshot, snapshots_of
 from tests.bed import Host
 from tests.devops.databases import sqlite_environment, used_database
@@ -88,10 +92,11 @@ class Model:
         self.current = name
         self.state = "running" if held.state == "paused" and resume else held.state
 
-    def delete(self, name: str) -> None:
-        gone = self.snapshots.pop(name, None)
-        if gone is None:
-            return
+    def delete(self, name: str, *, children: bool) -> None:
+        if children:
+            for child in [child for child, held in self.snapshots.items() if held.parent == name]:
+                self.delete(child, children=True)
+        gone = self.snapshots.pop(name)
         for child, held in self.snapshots.items():
             if held.parent == name:
                 self.snapshots[child] = Held(gone.parent, held.state, held.disks)
@@ -129,6 +134,8 @@ def _write(draw: st.DrawFn) -> Write:
 WRITES = st.lists(_write(), min_size=1, max_size=4)
 PICKS = st.integers(0, 99)
 """Which of those there are, counted from the newest."""
+NODES = st.sampled_from([("a", "b"), ("a", "b"), ("a",), ("b",)])
+SELDOM = st.integers(0, 3).map(lambda number: number == 3)
 
 
 class Reader:
@@ -143,7 +150,7 @@ class Reader:
 
     def read(self, path: Path) -> bytes:
         """What a guest sees of a disk that stands on this image."""
-        key = tuple(blake3(layer.read_bytes()).digest() for layer in chain(path))
+        key = tuple(map(_digest, chain(path)))
         if key not in self._known:
             self._known[key] = self._convert(path)
         return self._known[key]
@@ -161,6 +168,37 @@ def chain(path: Path) -> list[Path]:
     return [path, *(chain(Path(below)) if below else [])]
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What libvirt says of a node.
+
+    :param now: disk target to file, as it runs; ``later`` after its next start
+    :param open: disk target to all files that QEMU was given, top first
+    """
+
+    now: dict[str, str]
+    later: dict[str, str]
+    open: dict[str, list[Path]]
+    current: str | None
+    snapshots: dict[str, SnapshotMetadata]
+
+    @classmethod
+    def of(cls, domain: Any) -> Seen:
+        return cls(
+            now=disks(domain),
+            later=disks(domain, libvirt.VIR_DOMAIN_XML_INACTIVE),
+            open=_open(domain),
+            current=current_snapshot(domain),
+            snapshots=snapshots_of(domain),
+        )
+
+    @property
+    def needed(self) -> set[str]:
+        """The files that something has to be read through."""
+        frozen = [disk for snapshot in self.snapshots.values() for disk in snapshot.snapshotted]
+        return {*self.now.values(), *self.later.values(), *(str(disk.path) for disk in frozen)}
+
+
 class Machine(RuleBasedStateMachine):
     """:param directory: for the database and the base image"""
 
@@ -169,8 +207,13 @@ class Machine(RuleBasedStateMachine):
         self.host = host
         self.reader = Reader(directory)
         self.number = 0
+        self.spooled = host.directory / "spooled"
+        self.links: dict[Path, bytes] = {}
+        self.may_wait: dict[str, bool] = dict.fromkeys(SIZES, False)
         with ExitStack() as stack:
             stack.callback(host.clean)
+            stack.callback(self._unspool)
+            self.spooled.mkdir(exist_ok=True)
             stack.enter_context(used_database(sqlite_environment(directory / "devops.sqlite3")))
             self._build(directory)
             self._exit = stack.pop_all()
@@ -193,6 +236,7 @@ class Machine(RuleBasedStateMachine):
         self.nodes: dict[str, LibvirtNode] = {
             node.name: node for node in self.environment.get_nodes()
         }
+        self.domains = {name: node.domain for name, node in self.nodes.items()}
         self.models = {
             node: Model({disk: bytes(size) for disk, size in sizes.items()})
             for node, sizes in SIZES.items()
@@ -229,37 +273,68 @@ class Machine(RuleBasedStateMachine):
     def write(self, writes: Sequence[Write]) -> None:
         self._write(writes)
 
-    @rule(writes=st.lists(_write(), max_size=3), resume=st.booleans())
-    def snapshot(self, writes: Sequence[Write], resume: bool) -> None:
+    @rule(
+        writes=st.lists(_write(), max_size=3),
+        resume=st.booleans(),
+        disk_only=SELDOM,
+        nodes=NODES,
+        cut=SELDOM,
+    )
+    def snapshot(
+        self,
+        writes: Sequence[Write],
+        resume: bool,
+        disk_only: bool,
+        nodes: Sequence[str],
+        cut: bool,
+    ) -> None:
         self._write(writes)
         self.number += 1
         name = f"s{self.number}"
-        LOG.info("snapshot %s, resume=%s", name, resume)
-        snapshots.create(self.environment, name, resume=resume)
-        for model in self.models.values():
-            model.snapshot(name, resume=resume, disk_only=False)
+        LOG.info("snapshot %s of %s, resume=%s, disk_only=%s", name, nodes, resume, disk_only)
+        try:
+            snapshots.create(
+                self.environment, name, resume=resume, disk_only=disk_only, nodes=nodes
+            )
+        except ConflictError as error:
+            if not self._is_full(nodes):
+                raise
+            LOG.info("refused: %s", error)
+            return
+        for node in nodes:
+            self.models[node].snapshot(name, resume=resume, disk_only=disk_only)
+        if cut:
+            self._cut_power(nodes)
 
     @precondition(lambda self: self.names)
-    @rule(pick=PICKS, resume=st.booleans())
-    def revert(self, pick: int, resume: bool) -> None:
+    @rule(pick=PICKS, resume=st.booleans(), cut=SELDOM)
+    def revert(self, pick: int, resume: bool, cut: bool) -> None:
         name = self._picked(pick)
         LOG.info("revert to %s, resume=%s", name, resume)
         snapshots.revert(self.environment, name, resume=resume)
-        for model in self.models.values():
-            model.revert(name, resume=resume)
+        reverted = [node for node, model in self.models.items() if name in model.snapshots]
+        for node in reverted:
+            self.models[node].revert(name, resume=resume)
+        self._tidied()
+        if cut:
+            self._cut_power(reverted)
 
     @precondition(lambda self: self.names)
-    @rule(pick=PICKS)
-    def delete(self, pick: int) -> None:
+    @rule(pick=PICKS, children=SELDOM, cut=SELDOM)
+    def delete(self, pick: int, children: bool, cut: bool) -> None:
         name = self._picked(pick)
-        LOG.info("delete %s", name)
-        snapshots.delete(self.environment, name)
+        LOG.info("delete %s, children=%s", name, children)
+        snapshots.delete(self.environment, name, children=children)
         for model in self.models.values():
-            model.delete(name)
+            if name in model.snapshots:
+                model.delete(name, children=children)
+        self._tidied()
+        if cut:
+            self._cut_power(self.models)
 
-    @rule(pick=PICKS)
-    def switch(self, pick: int) -> None:
-        """On or off."""
+    @rule(pick=PICKS, tidily=st.booleans())
+    def switch(self, pick: int, tidily: bool) -> None:
+        """On or off; ``tidily`` as a command does it, else as virsh."""
         node = sorted(self.nodes)[pick % len(self.nodes)]
         if self.models[node].state == "shutoff":
             self._start(node)
@@ -267,10 +342,12 @@ class Machine(RuleBasedStateMachine):
             LOG.info("stop %s", node)
             self.nodes[node].destroy()
             self.models[node].state = "shutoff"
+        if tidily:
+            self._tidy()
 
     @precondition(lambda self: self._in_state("running", "paused"))
-    @rule(pick=PICKS)
-    def hold(self, pick: int) -> None:
+    @rule(pick=PICKS, tidily=st.booleans())
+    def hold(self, pick: int, tidily: bool) -> None:
         """Suspend or resume."""
         on = self._in_state("running", "paused")
         node = on[pick % len(on)]
@@ -282,6 +359,62 @@ class Machine(RuleBasedStateMachine):
             LOG.info("resume %s", node)
             self.nodes[node].resume()
             self.models[node].state = "running"
+        if tidily:
+            self._tidy()
+
+    @precondition(lambda self: any(model.snapshots for model in self.models.values()))
+    @rule(pick=PICKS)
+    def spool(self, pick: int) -> None:
+        """Give a frozen layer a second name, as an export does; or take all those away."""
+        if self.links:
+            LOG.info("let go of what is spooled")
+            self._unspool()
+            return
+        layers = sorted({path for domain in self.domains.values() for path in _frozen(domain)})
+        path = layers[pick % len(layers)]
+        LOG.info("spool %s", path.name)
+        link = self.spooled / f"{len(self.links)}"
+        link.hardlink_to(path)
+        self.links[link] = _digest(link)
+
+    def _unspool(self) -> None:
+        for link in self.links:
+            link.unlink()
+        self.links.clear()
+
+    def _tidy(self) -> None:
+        LOG.info("tidy up")
+        snapshots.tidy_up(self.environment.name)
+        self._tidied()
+
+    def _tidied(self) -> None:
+        """Layers may have to wait where a guest stands still, or files have two names."""
+        self.may_wait = {
+            node: model.state == "paused" or (model.state == "running" and bool(self.links))
+            for node, model in self.models.items()
+        }
+
+    def _is_full(self, nodes: Sequence[str]) -> bool:
+        """Whether one of them stands still, on a disk that takes no further layer."""
+        return any(
+            len(chain(Path(path))) >= flatten.MAX_CHAIN
+            for node in nodes
+            if self.models[node].state == "paused"
+            for path in disks(self.domains[node]).values()
+        )
+
+    def _cut_power(self, nodes: Iterable[str]) -> None:
+        """QEMU has no time to write anything out."""
+        for node in nodes:
+            if self.models[node].state == "shutoff":
+                continue
+            LOG.info("cut the power of %s", node)
+            domain = self.domains[node]
+            pid_file = self.host.directory / f"run/libvirt/qemu/{domain.name()}.pid"
+            self.host.run(["kill", "-9", pid_file.read_text().strip()])
+            while domain.isActive():
+                time.sleep(0.01)
+            self.models[node].state = "shutoff"
 
     def _start(self, node: str) -> None:
         LOG.info("start %s", node)
@@ -296,9 +429,9 @@ class Machine(RuleBasedStateMachine):
                 continue
             LOG.info("%s", write)
             if model.state == "running":
-                _write_live(self.nodes[write.node].domain, write)
+                _write_live(self.domains[write.node], write)
             else:
-                _write_offline(Path(disks(self.nodes[write.node].domain)[write.disk]), write)
+                _write_offline(Path(disks(self.domains[write.node])[write.disk]), write)
             model.write(write)
 
     # What must be so after each of them
@@ -306,60 +439,67 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def is_as_the_model(self) -> None:
         """Frozen layers are read first: they must be complete whatever the guests do."""
-        taken = {name: snapshots_of(node.domain) for name, node in self.nodes.items()}
-        for name, node in self.nodes.items():
-            self._check_tree(name, current_snapshot(node.domain), taken[name])
-            self._check_rows(name)
+        seen = {name: Seen.of(domain) for name, domain in self.domains.items()}
+        for name, node in seen.items():
+            self._check_state(name)
+            self._check_tree(name, node)
+            self._check_rows(name, node)
+        self._check_layers(seen)
+        self._check_files(seen)
         self._check_names()
-        self._check_files(taken)
-        with _still([self.nodes[name].domain for name in self._in_state("running")]):
-            for name, node in self.nodes.items():
-                model = self.models[name]
-                assert node.state() in (model.state, "paused"), name
-                self._check_content(f"{name} now", disks(node.domain), model.disks)
-        for name, node in self.nodes.items():
-            assert node.state() == self.models[name].state, name
+        self._check_links()
+        with _still([self.domains[name] for name in self._in_state("running")]):
+            for name, node in seen.items():
+                self._check_content(f"{name} now", node.now, self.models[name].disks)
 
-    def _check_tree(
-        self, node: str, current: str | None, taken: dict[str, SnapshotMetadata]
-    ) -> None:
-        model = self.models[node]
-        assert current == model.current, node
-        assert {name: snapshot.parent for name, snapshot in taken.items()} == {
-            name: held.parent for name, held in model.snapshots.items()
-        }, node
-        for name, held in model.snapshots.items():
-            paths = {disk.target: str(disk.path) for disk in taken[name].snapshotted}
-            self._check_content(f"{name} of {node}", paths, held.disks)
+    def _check_state(self, name: str) -> None:
+        state = run_state(self.domains[name]).value
+        assert state == self.models[name].state, f"{name} is {state}"
+
+    def _check_tree(self, name: str, seen: Seen) -> None:
+        model = self.models[name]
+        assert seen.current == model.current, name
+        assert {snapshot.name: snapshot.parent for snapshot in seen.snapshots.values()} == {
+            snapshot: held.parent for snapshot, held in model.snapshots.items()
+        }, name
+        for snapshot, held in model.snapshots.items():
+            paths = {disk.target: str(disk.path) for disk in seen.snapshots[snapshot].snapshotted}
+            self._check_content(f"{snapshot} of {name}", paths, held.disks)
 
     def _check_content(self, what: str, paths: dict[str, str], expected: dict[str, bytes]) -> None:
         assert set(paths) == set(expected), what
         for target, path in paths.items():
             found = self.reader.read(Path(path))
-            assert found == expected[target], _difference(
-                f"{what}, {target}", path, found, expected[target]
+            assert found == expected[target], (
+                f"{what}, {target} ({path}): {_difference(found, expected[target])}"
             )
 
-    def _check_rows(self, name: str) -> None:
+    def _check_rows(self, name: str, seen: Seen) -> None:
         """Database, libvirt and headers tell of the same layers."""
-        node = self.nodes[name]
-        now = disks(node.domain)
-        assert now == disks(node.domain, libvirt.VIR_DOMAIN_XML_INACTIVE), name
-        assert now == {disk.target_dev: disk.volume.uuid for disk in node.disk_devices}, name
-        if node.is_active():
-            assert _chains_of_qemu(node.domain) == {
-                target: [str(layer) for layer in chain(Path(path))] for target, path in now.items()
-            }, name
+        assert seen.now == seen.later, name
+        devices = self.nodes[name].disk_devices
+        assert seen.now == {disk.target_dev: disk.volume.uuid for disk in devices}, name
+        if self.models[name].state != "shutoff":
+            by_headers = {target: chain(Path(path)) for target, path in seen.now.items()}
+            assert seen.open == by_headers, name
 
-    def _check_names(self) -> None:
-        listed = snapshots.list_snapshots(self.environment)
-        assert {item.name for item in listed} == set(self.names)
-        rows = EnvironmentSnapshot.objects.filter(environment=self.environment)
-        assert {row.name for row in rows} == set(self.names)
+    def _check_layers(self, seen: dict[str, Seen]) -> None:
+        """None is there that no name needs, and no chain is too long."""
+        unneeded = set()
+        for name, node in seen.items():
+            assert all(len(chain(Path(path))) <= flatten.MAX_CHAIN for path in node.needed), name
+            idle = [row for row in self.nodes[name].get_volumes() if row.uuid not in node.needed]
+            found = {row.uuid for row in idle if row.volume_set.count() < 2}
+            assert not found or self.may_wait[name], f"{found} of {name} are still there"
+            unneeded |= found
+        if unneeded:
+            told = snapshots.waiting(self.environment)
+            assert {layer.path for layer in told} == unneeded
 
-    def _check_files(self, taken: dict[str, dict[str, SnapshotMetadata]]) -> None:
+    def _check_files(self, seen: dict[str, Seen]) -> None:
         """None is missing, none is left over, and each stands on what the database says."""
-        memories = {s.memory_path for found in taken.values() for s in found.values()} - {None}
+        taken = [snapshot for node in seen.values() for snapshot in node.snapshots.values()]
+        memories = {snapshot.memory_path for snapshot in taken} - {None}
         volumes = list(Volume.objects.select_related("backing_store"))
         known = {volume.uuid for volume in volumes} | memories
         assert known == {str(path) for path in self.host.pool_dir.iterdir()}
@@ -369,6 +509,17 @@ class Machine(RuleBasedStateMachine):
             stands_on = (below.uuid, below.format) if below else (None, None)
             assert (header.backing_file, header.backing_format) == stands_on, volume.name
             assert header.format == volume.format, volume.name
+
+    def _check_names(self) -> None:
+        listed = snapshots.list_snapshots(self.environment)
+        assert {item.name for item in listed} == set(self.names)
+        rows = EnvironmentSnapshot.objects.filter(environment=self.environment)
+        assert {row.name for row in rows} == set(self.names)
+        assert all(row.complete for row in rows)
+
+    def _check_links(self) -> None:
+        for link, digest in self.links.items():
+            assert _digest(link) == digest, f"{link.name}, which has two names, was written to"
 
 
 @contextmanager
@@ -397,20 +548,29 @@ def _write_live(domain: Any, write: Write) -> None:
     assert json.loads(answer)["return"] == "", answer
 
 
-def _chains_of_qemu(domain: Any) -> dict[str, list[str]]:
-    """Disk target to the files that libvirt has given QEMU, top first."""
+def _open(domain: Any) -> dict[str, list[Path]]:
     found = {}
     for disk in etree.fromstring(domain.XMLDesc()).iterfind("devices/disk"):
-        found[disk.find("target").get("dev")] = [
-            source.get("file") for source in disk.iter("source")
-        ]
+        sources = [Path(source.get("file")) for source in disk.iter("source")]
+        found[disk.find("target").get("dev")] = sources
     return found
 
 
-def _difference(what: str, path: str, found: bytes, expected: bytes) -> str:
+def _frozen(domain: Any) -> set[Path]:
+    """The layers that snapshots name."""
+    found = snapshots_of(domain).values()
+    return {Path(str(disk.path)) for snapshot in found for disk in snapshot.snapshotted}
+
+
+def _digest(path: Path) -> bytes:
+    digest: bytes = blake3(path.read_bytes()).digest()
+    return digest
+
+
+def _difference(found: bytes, expected: bytes) -> str:
     """Where two contents differ, by sectors."""
     if len(found) != len(expected):
-        return f"{what} has {len(found)} bytes instead of {len(expected)}: {path}"
+        return f"{len(found)} bytes instead of {len(expected)}"
     wrong = [
         offset
         for offset in range(0, len(found), SECTOR)
@@ -418,6 +578,6 @@ def _difference(what: str, path: str, found: bytes, expected: bytes) -> str:
     ]
     first = wrong[0]
     return (
-        f"{what} differs in {len(wrong)} sectors, the first at {first}: "
-        f"{found[first]} instead of {expected[first]}: {path}"
+        f"{len(wrong)} sectors differ, the first at {first}: "
+        f"{found[first]} instead of {expected[first]}"
     )

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from devops_snapshot.snapshot import flatten
 from tests.bed import Bed
 
 from .machine import LOG, Machine
@@ -36,7 +37,14 @@ LONG = settings(
 
 
 @pytest.mark.timeout(0 if LONG_RUN else 120)
-def test_nothing_is_lost(bed: Bed, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_nothing_is_lost(
+    bed: Bed,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Chains are flattened all the time: they are to be shorter than elsewhere."""
     caplog.set_level(logging.INFO, logger=LOG.name)
+    monkeypatch.setattr(flatten, "MAX_CHAIN", 5)
     host = bed.host("beta")
     run_state_machine_as_test(lambda: Machine(host, tmp_path), settings=LONG if LONG_RUN else SHORT)
