@@ -442,7 +442,7 @@ def test_the_document_for_programs(shelved: Shelf) -> None:
                 "node": "a",
                 "kind": "snapshot-forgotten",
                 "what": "snapshot 'third' is recorded, but libvirt does not know it",
-                "remedy": "--repair tells it to libvirt again",
+                "remedy": "--repair tells it to libvirt again, 'dos.py snapshot-delete' deletes it",
                 "repairable": True,
                 "differs": True,
                 "failure": None,

@@ -17,9 +17,9 @@ from ..arguments import environment_named
 
 class Command(DevopsCommand):
     help = (
-        "Report where the database and libvirt differ. "
-        "With --repair, bring them into step as far as that can be; no file is ever deleted, and "
-        "nothing that the database does not know. Exit code 4: differences remain."
+        "Report where the database and libvirt differ.\n\n"
+        "With --repair, bring them into step as far as that can be. Nothing that the database does "
+        "not\nknow is ever deleted. Exit code 4: differences remain."
     )
     group = "Snapshots"
     examples = ["dos.py sync", "dos.py sync my_env", "dos.py sync my_env --repair"]

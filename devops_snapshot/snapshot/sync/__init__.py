@@ -2,7 +2,7 @@
 
 Each room finds differences of one kind: ``domains``, ``disks``, ``snapshots``, ``files`` and
 ``leftovers``. Each finding says what could be done, and can do it; ``run`` puts them in order.
-Nothing that the database does not know is ever deleted, nor any file.
+Nothing that the database does not know is ever deleted.
 """
 
 from .finding import Finding

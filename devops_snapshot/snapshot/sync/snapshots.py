@@ -17,6 +17,8 @@ from .finding import Finding
 from .seen import Seen
 from .strangers import strangers_at
 
+_FORGETS = "--repair forgets this node's part of it, and the layers that nothing else needs"
+
 
 def forgotten_snapshots(nodes: Sequence[Seen]) -> Iterator[Finding]:
     """Recorded, but unknown to libvirt: ``virsh snapshot-delete --metadata``."""
@@ -29,11 +31,11 @@ def forgotten_snapshots(nodes: Sequence[Seen]) -> Iterator[Finding]:
             what = f"snapshot {snapshot.name!r} is recorded, but libvirt does not know it"
             lost = _why_lost(seen, snapshot)
             if lost is None:
-                remedy = "--repair tells it to libvirt again"
+                remedy = "--repair tells it to libvirt again, 'dos.py snapshot-delete' deletes it"
                 repair = partial(_tell_again, seen, snapshot)
             else:
                 what = f"{what}, and {lost}"
-                remedy = "--repair forgets this node's part of it"
+                remedy = _FORGETS
                 repair = partial(_forget, seen, snapshot.name)
             yield seen.finding("snapshot-forgotten", what, remedy, repair)
         yield from _bare_records(seen)
@@ -48,7 +50,7 @@ def _bare_records(seen: Seen) -> Iterator[Finding]:
                 "snapshot-forgotten",
                 f"snapshot {name!r} is recorded, but libvirt does not know it, "
                 "and nothing is recorded to tell it again",
-                "--repair forgets this node's part of it",
+                _FORGETS,
                 partial(_forget, seen, name),
             )
 
