@@ -42,6 +42,7 @@ class Volume(Protocol):
     uuid: str
     format: str
     backing_store: Volume | None
+    backing_store_id: int | None
 
     @property
     def driver(self) -> Driver: ...

@@ -31,32 +31,36 @@ def remember(environment: Environment) -> None:
     for node in environment.get_nodes():
         domain = domain_of(node)
         now = current_snapshot(domain)
+        parts = {part.snapshot_id: part for part in NodeSnapshot.objects.filter(node_id=node.id)}
         for snapshot in snapshots_of(domain).values():
             if snapshot.internal:
                 continue
-            if snapshot.name not in rows:
-                rows[snapshot.name] = EnvironmentSnapshot.objects.create(
-                    environment_id=environment.id,
-                    name=snapshot.name,
-                    description=snapshot.description,
-                    created=snapshot.created.replace(tzinfo=None),
-                )
-            _remember_node(rows[snapshot.name], node, snapshot)
             if not is_guarded(snapshot.xml):
                 redefine(domain, snapshot.xml, current=snapshot.name == now)
+            if snapshot.name not in rows:
+                rows[snapshot.name] = _add(environment, snapshot)
+            row = rows[snapshot.name]
+            part = parts.get(row.pk) or NodeSnapshot(snapshot=row, node_id=node.id)
+            _bring_up_to_date(part, node, snapshot)
 
 
-def _remember_node(row: EnvironmentSnapshot, node: Node, snapshot: SnapshotMetadata) -> None:
-    NodeSnapshot.objects.update_or_create(
-        snapshot=row,
-        node_id=node.id,
-        defaults={
-            "node_name": node.name,
-            "state": "disk-only" if snapshot.disk_only else snapshot.state.value,
-            "memory_path": snapshot.memory_path or "",
-            "metadata": snapshot.xml,
-        },
+def _add(environment: Environment, snapshot: SnapshotMetadata) -> EnvironmentSnapshot:
+    return EnvironmentSnapshot.objects.create(
+        environment_id=environment.id,
+        name=snapshot.name,
+        description=snapshot.description,
+        created=snapshot.created.replace(tzinfo=None),
     )
+
+
+def _bring_up_to_date(part: NodeSnapshot, node: Node, snapshot: SnapshotMetadata) -> None:
+    if part.pk is not None and part.metadata == snapshot.xml:
+        return
+    part.node_name = node.name
+    part.state = "disk-only" if snapshot.disk_only else snapshot.state.value
+    part.memory_path = snapshot.memory_path or ""
+    part.metadata = snapshot.xml
+    part.save()
 
 
 def rows_of(environment: Environment) -> list[EnvironmentSnapshot]:

@@ -19,7 +19,6 @@ from ..contract import Node, Volume
 from ..hypervisor import RunState, asking, run_state
 from .domain_xml import disks_of, open_chains, parse
 from .images import Image, images_of, used_by_other_domains
-from .layers import deepest
 from .metadata import snapshots_of
 from .records import recorded_of
 
@@ -29,6 +28,7 @@ class Survey:
     """What was seen.
 
     :param volumes: rows of the node by id
+    :param rows: those, and what they stand on
     :param children: id of a row to the rows that stand on it, of any environment
     :param images: the files of the pool by path
     :param named: files that external snapshots froze
@@ -42,6 +42,7 @@ class Survey:
     domain: Any
     state: RunState
     volumes: dict[int, Volume]
+    rows: dict[int, Volume]
     children: dict[int, tuple[Volume, ...]]
     images: dict[str, Image]
     named: frozenset[str]
@@ -52,13 +53,19 @@ class Survey:
 
     def is_layer(self, volume: Volume) -> bool:
         """Whether a snapshot made it: an overlay on a volume of the node, named after it."""
-        below = volume.backing_store
+        chain = self.chain_of(volume)
         return (
-            volume.id in self.volumes
-            and below is not None
-            and below.id in self.volumes
-            and volume.name.startswith(f"{deepest(volume).name}.")
+            len(chain) > 1
+            and {chain[0].id, chain[1].id} <= self.volumes.keys()
+            and volume.name.startswith(f"{chain[-1].name}.")
         )
+
+    def chain_of(self, volume: Volume) -> list[Volume]:
+        """The volume and everything below it, as the database has it."""
+        chain = [volume]
+        while (below := chain[-1].backing_store_id) is not None:
+            chain.append(self.rows[below])
+        return chain
 
     def target_of(self, path: str) -> str | None:
         """The disk in whose open chain a file is."""
@@ -87,6 +94,7 @@ def survey_of(node: Node, domain: Any) -> Survey:
         domain=domain,
         state=run_state(domain),
         volumes=volumes,
+        rows=_with_what_is_below(volumes),
         children=_children_of(volumes),
         images=images,
         named=_paths(d for s in snapshots if not s.internal for d in s.snapshotted),
@@ -99,6 +107,14 @@ def survey_of(node: Node, domain: Any) -> Survey:
 
 def _paths(disks: Iterable[Any]) -> frozenset[str]:
     return frozenset(str(disk.path) for disk in disks)
+
+
+def _with_what_is_below(volumes: dict[int, Volume]) -> dict[int, Volume]:
+    objects: Any = apps.get_model("devops", "Volume").objects
+    rows = dict(volumes)
+    while missing := {row.backing_store_id for row in rows.values()} - rows.keys() - {None}:
+        rows |= objects.in_bulk(missing)
+    return rows
 
 
 def _children_of(volumes: dict[int, Volume]) -> dict[int, tuple[Volume, ...]]:

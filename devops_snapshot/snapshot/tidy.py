@@ -22,7 +22,6 @@ from ..interrupts import held_back
 from ..lock import is_read
 from ..progress import Progress, Quiet
 from . import merge
-from .layers import chain_of
 from .merge import Merge
 from .reconcile import reconcile
 from .records import remember
@@ -144,7 +143,9 @@ def _take(step: _Step, progress: Progress, heed: Callable[[], None]) -> str | No
 
 def _steps(survey: Survey) -> list[_Step]:
     """What there is to do, from the top down."""
-    layers = sorted(survey.volumes.values(), key=_depth, reverse=True)
+    layers = sorted(
+        survey.volumes.values(), key=lambda layer: len(survey.chain_of(layer)), reverse=True
+    )
     return [step for layer in layers if (step := _step(survey, layer)) is not None]
 
 
@@ -166,10 +167,6 @@ def _can_be_one(survey: Survey, lower: Volume, upper: Volume) -> bool:
     if upper.uuid in survey.inside or (image is not None and image.has_internal_snapshots):
         return False
     return lower.uuid not in survey.inside or upper.uuid in survey.active
-
-
-def _depth(volume: Volume) -> int:
-    return sum(1 for _ in chain_of(volume))
 
 
 def _reason(step: _Step) -> str:
