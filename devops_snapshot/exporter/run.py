@@ -70,6 +70,7 @@ def export(
         with ExitStack() as until_sent:
             taken = None
             with changing(environment.name):
+                snapshots.settle(environment)
                 if takes_one:
                     name = _name_for_now(environment)
                     taken = snapshots.create(environment, name, description=description)

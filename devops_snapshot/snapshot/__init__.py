@@ -11,6 +11,7 @@ from .create import SnapshotResult, create
 from .delete import Deletion, delete
 from .listing import ListedSnapshot, list_snapshots
 from .revert import revert
+from .settle import settle
 from .tidy import Waiting, tidy, tidy_up, waiting
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "delete",
     "list_snapshots",
     "revert",
+    "settle",
     "tidy",
     "tidy_up",
     "waiting",

@@ -12,11 +12,13 @@ from contextlib import suppress
 from typing import Any
 
 import libvirt
+import libvirt_qemu
 
 from ..errors import HypervisorError
 from ..hypervisor import asking
 from ..progress import Progress
 from .domain_xml import open_chains, parse
+from .freeze import frozen
 
 _POLL = 0.05  # seconds
 _FLAGS_ACTIVE = libvirt.VIR_DOMAIN_BLOCK_COMMIT_ACTIVE
@@ -63,8 +65,7 @@ def commit_below(
 def pull(domain: Any, target: str, base: str | None, progress: Progress, heed: Heed) -> None:
     """Copy into the top layer what lies between it and ``base``, and let it stand on that.
 
-    Until the guest is suspended the next time, what was copied may be in QEMU's memory alone
-    (``cache=unsafe``): see :func:`flush`.
+    Until :func:`flush`, what was copied may be in QEMU's memory alone (``cache=unsafe``).
 
     :param base: None: copy all, and stand on nothing
     :raises HypervisorError: refused or given up; the chain is as it was
@@ -77,6 +78,17 @@ def pull(domain: Any, target: str, base: str | None, progress: Progress, heed: H
         _wait(domain, target, progress, heed, until=lambda: _has_ended(domain, target))
         if live_chain(domain, target)[1:2] != (() if base is None else (base,)):
             raise HypervisorError(f"QEMU gave up pulling into {target} of {domain.name()}")
+
+
+def flush(domain: Any) -> None:
+    """Let QEMU write out what it has cached, which it does whenever a guest is stopped.
+
+    libvirt does not stop one that stands still already; QEMU does so again.
+
+    :raises HypervisorError: it does not answer
+    """
+    with frozen([domain]), asking(f"flushing the disks of {domain.name()}"):
+        libvirt_qemu.qemuMonitorCommand(domain, '{"execute":"stop"}', 0)
 
 
 def end_stray_job(domain: Any, target: str) -> None:

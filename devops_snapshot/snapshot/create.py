@@ -34,12 +34,11 @@ from .metadata import DISK_ONLY, build_snapshot, snapshot_named, snapshots_of
 from .overlays import Overlay
 from .plan import NodePlan, make_overlays, plan_node
 from .quiesce import quiesced
-from .reconcile import reconcile
 from .records import forget, recorded_of, remember
 from .restore import redefine
+from .settle import settle
 from .switch import switch_disks
 from .undo import Undo, undoing
-from .unfinished import roll_back
 
 # libvirt keeps a snapshot in a file named after it, written through "<name>.xml.new".
 MAX_NAME_BYTES = 255 - len(".xml.new")
@@ -90,15 +89,13 @@ def create(
     _check_description(description)
     if disk_only and not external:
         raise DevopsError("an internal snapshot always has the memory of running guests")
-    roll_back(environment)
+    settle(environment)
     chosen = _chosen(environment, nodes)
     domains = {node.name: domain_of(node) for node in chosen}
     _check_free(environment, name)
     with held_back() as interrupts, undoing() as undo:
         if not external:
             return _create_internal(name, description, domains, resume, interrupts, undo)
-        for node in chosen:
-            reconcile(node, domains[node.name])
         plans = [plan_node(environment, node, name, disk_only=disk_only) for node in chosen]
         for plan in plans:
             disks = [disk for disk in disks_of(plan.live) if disk.writable]

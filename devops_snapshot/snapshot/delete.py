@@ -24,8 +24,8 @@ from .metadata import (
 )
 from .records import forget, recorded_of, remember, rows_of
 from .restore import redefine
+from .settle import settle
 from .tidy import Waiting, tidy
-from .unfinished import roll_back
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def delete(
             f"an export is reading the snapshots of {environment.name!r}",
             hint="Delete when it has ended",
         )
-    roll_back(environment)
+    settle(environment)
     targets = _targets(environment, name, children=children)
     for target in targets:
         if target.snapshot.internal:

@@ -18,7 +18,6 @@ from ..hypervisor import RunState, is_postmigrate, run_state
 from ..progress import Progress
 from . import block_jobs, qemu_img
 from .domain_xml import DomainDisk
-from .freeze import frozen
 from .images import chain_in, images_of
 from .layers import chain_of
 from .overlays import device_of
@@ -71,8 +70,7 @@ def _flatten(
                 hint="Let it run for a moment: dos.py resume",
             )
         block_jobs.pull(domain, target, base.uuid, progress, heed)
-        with frozen([domain]):  # QEMU writes out what it has cached
-            pass
+        block_jobs.flush(domain)
         if Path(volume.uuid).exists():
             qemu_img.sync(volume.uuid)
     volume.backing_store = base

@@ -26,7 +26,6 @@ from ..progress import Progress
 from ..qcow2 import read_header
 from . import block_jobs, pool, qemu_img
 from .domain_xml import disks_of, parse
-from .freeze import frozen
 from .metadata import current_snapshot, snapshots_of, with_files_renamed
 from .records import rename_files
 from .restore import define, redefine
@@ -165,8 +164,7 @@ def _move_live(merge: Merge, way: Way, progress: Progress, heed: Callable[[], No
     else:
         below = merge.survey.images[lower.uuid].backing
         block_jobs.pull(domain, target, below, progress, heed)
-    with frozen([domain]):  # QEMU writes out what it has cached
-        pass
+    block_jobs.flush(domain)
     kept = lower if way.commits else upper
     if Path(kept.uuid).exists():
         qemu_img.sync(kept.uuid)

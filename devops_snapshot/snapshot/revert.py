@@ -28,12 +28,11 @@ from .layers import chain_of
 from .metadata import SnapshotMetadata, current_snapshot, snapshots_of, with_files
 from .overlays import Overlay, device_of, make_overlay, volume_at_path
 from .parallel import for_all
-from .reconcile import reconcile
 from .records import recorded_of, remember
 from .restore import adapted_to_memory, define, redefine, restore_memory
+from .settle import settle
 from .tidy import Waiting, tidy
 from .undo import Undo, undoing
-from .unfinished import roll_back
 
 
 @dataclass(frozen=True)
@@ -81,10 +80,8 @@ def revert(
     :raises NotFoundError: a node lacks the snapshot, or a file of it; nothing was changed
     :raises ConflictError: it cannot be reverted without harm to another; nothing was changed
     """
-    roll_back(environment)
+    settle(environment)
     steps = [_check(node, name) for node in _nodes_with(environment, name)]
-    for step in steps:
-        reconcile(step.node, step.domain)
     with held_back() as interrupts:
         with undoing() as undo:
             turns = [_prepare(step, undo) for step in steps if not step.snapshot.internal]

@@ -25,8 +25,8 @@ from . import merge
 from .merge import Merge
 from .reconcile import reconcile
 from .records import remember
+from .settle import settle
 from .survey import Survey, survey_of
-from .unfinished import roll_back
 
 LOG = logging.getLogger(__name__)
 _EXPORTED = "an export of the environment is reading its layers"
@@ -96,7 +96,7 @@ def tidy_up(environment_name: str) -> None:
         environment = apps.get_model("devops", "Environment").get(name=environment_name)
         if waiting(environment):
             with held_back() as interrupts:
-                roll_back(environment)
+                settle(environment)
                 tidy(environment, heed=interrupts.heed)
                 remember(environment)
     except (DevopsError, DatabaseError) as error:
