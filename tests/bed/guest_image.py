@@ -1,7 +1,7 @@
 """The test guest: an ISO of about 16 MB with isolinux, Debian's cloud kernel and a busybox initrd.
 
-``python -m tests.bed.guest_image`` builds it, if it is not there yet, and prints its path. A second
-one has QEMU's guest agent, too; it is built when a test asks for it.
+A second one has QEMU's guest agent, too. ``python -m tests.bed.guest_image`` builds both, where they
+are not there yet, and prints their paths.
 """
 
 from __future__ import annotations
@@ -171,4 +171,5 @@ def _run(*command: str, cwd: Path | None = None) -> str:
 
 
 if __name__ == "__main__":
-    print(guest_iso())
+    for recipe in (PLAIN, WITH_AGENT):
+        print(guest_iso(recipe))
