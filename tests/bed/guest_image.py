@@ -1,7 +1,7 @@
 """The test guest: an ISO of about 16 MB with isolinux, Debian's cloud kernel and a busybox initrd.
 
-A second one has QEMU's guest agent, too. ``python -m tests.bed.guest_image`` builds both, where they
-are not there yet, and prints their paths.
+A second one has QEMU's guest agent, too. ``python -m tests.bed.guest_image`` builds what is not
+there yet of both, and prints their paths.
 """
 
 from __future__ import annotations
