@@ -107,18 +107,26 @@ class Import(Journey):
     bytes_written = models.BigIntegerField(default=0)
 
 
-class EnvironmentSnapshot(models.Model):
-    """A named moment of an environment, or of some of its nodes.
+class Underway(models.TextChoices):
+    """What a command does with a snapshot; what it leaves behind says what was killed."""
 
-    :param complete: false while it is being taken; if it stays so, its taking was killed
-    """
+    NOTHING = ""
+    TAKING = "taking"
+    DELETING = "deleting"
+    REVERTING = "reverting"
+
+
+class EnvironmentSnapshot(models.Model):
+    """A named moment of an environment, or of some of its nodes."""
 
     environment = loose_reference("devops.Environment", "environment_snapshots")
     name = models.CharField(max_length=255)
     description = models.TextField(blank=True)
     created = models.DateTimeField(default=utcnow)
     freeze_seconds = models.FloatField(null=True, blank=True)
-    complete = models.BooleanField(default=True)
+    underway = models.CharField(
+        max_length=16, choices=Underway.choices, default=Underway.NOTHING, blank=True
+    )
 
     class Meta:
         ordering = ["created", "id"]
@@ -128,6 +136,11 @@ class EnvironmentSnapshot(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def complete(self) -> bool:
+        """Whether it is there as a whole."""
+        return self.underway not in (Underway.TAKING, Underway.DELETING)
 
 
 class NodeSnapshot(models.Model):

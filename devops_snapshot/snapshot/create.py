@@ -23,7 +23,7 @@ from ..contract import Environment, Node
 from ..errors import ConflictError, DevopsError, HypervisorError, NotFoundError
 from ..hypervisor import RunState, domain_of, is_postmigrate, run_state
 from ..interrupts import Interrupts, held_back
-from ..models import EnvironmentSnapshot, NodeSnapshot
+from ..models import EnvironmentSnapshot, NodeSnapshot, Underway
 from ..progress import Progress, Quiet
 from . import internal
 from .domain_xml import disks_of
@@ -90,6 +90,7 @@ def create(
     if disk_only and not external:
         raise DevopsError("an internal snapshot always has the memory of running guests")
     settle(environment)
+    _check_no_revert(environment)
     chosen = _chosen(environment, nodes)
     domains = {node.name: domain_of(node) for node in chosen}
     _check_free(environment, name)
@@ -102,6 +103,19 @@ def create(
             make_room(plan.node, plan.domain, disks, progress or Quiet(), interrupts.heed)
         plans = [plan_node(environment, node, name, disk_only=disk_only) for node in chosen]
         return _create_external(environment, name, description, plans, resume, interrupts, undo)
+
+
+def _check_no_revert(environment: Environment) -> None:
+    """A revert that was killed has left nodes at different moments."""
+    half = EnvironmentSnapshot.objects.filter(
+        environment_id=environment.id, underway=Underway.REVERTING
+    ).first()
+    if half is not None:
+        raise ConflictError(
+            f"a revert of {environment.name!r} to {half.name!r} was killed half way: its nodes may "
+            "be at different moments",
+            hint=f"Revert again: dos.py revert {environment.name} {half.name}",
+        )
 
 
 def _chosen(environment: Environment, names: Sequence[str] | None) -> list[Node]:
@@ -251,7 +265,10 @@ def _begin(
     with _database(name), transaction.atomic():
         forget(environment, name)
         row = EnvironmentSnapshot.objects.create(
-            environment_id=environment.id, name=name, description=description, complete=False
+            environment_id=environment.id,
+            name=name,
+            description=description,
+            underway=Underway.TAKING,
         )
         for plan in plans:
             NodeSnapshot.objects.create(
@@ -278,7 +295,7 @@ def _record(
         for part in row.node_snapshots.all():
             part.freeze_seconds = result.freeze_seconds.get(part.node_name)
             part.save()
-        row.complete = True
+        row.underway = Underway.NOTHING
         row.freeze_seconds = result.longest_freeze
         row.save()
         remember(environment)

@@ -5,25 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import libvirt
-
 from ..contract import Environment, Node
 from ..errors import ConflictError, NotFoundError
-from ..hypervisor import asking, domain_of
+from ..hypervisor import domain_of
 from ..interrupts import held_back
 from ..lock import is_read
 from ..progress import Progress
-from . import pool
+from .drop import begin_deletion, drop
 from .internal import check_uncovered
-from .metadata import (
-    SnapshotMetadata,
-    current_snapshot,
-    snapshots_of,
-    with_descendants,
-    with_parent,
-)
+from .metadata import SnapshotMetadata, snapshots_of, with_descendants
 from .records import forget, recorded_of, remember, rows_of
-from .restore import redefine
 from .settle import settle
 from .tidy import Waiting, tidy
 
@@ -80,10 +71,11 @@ def delete(
             check_uncovered(target.domain, target.snapshot, hint="Delete those first")
     names = tuple(dict.fromkeys(target.snapshot.name for target in targets)) or (name,)
     with held_back() as interrupts:
+        begin_deletion(environment, names)
         for gone in names:
             for target in targets:
                 if target.snapshot.name == gone:
-                    _drop(target)
+                    drop(target.node, target.domain, target.snapshot)
             forget(environment, gone)
         remember(environment)
         waits = tidy(environment, progress=progress, heed=interrupts.heed)
@@ -107,47 +99,3 @@ def _targets(environment: Environment, name: str, *, children: bool) -> list[_Ta
             hint=f"'dos.py snapshot-list {environment.name}' shows what it has",
         )
     return found
-
-
-def _drop(target: _Target) -> None:
-    """Its metadata goes last: it says what is left to be done after a failure."""
-    domain, snapshot = target.domain, target.snapshot
-    if snapshot.internal:
-        _delete_from_libvirt(domain, snapshot.name, 0)
-        return
-    if snapshot.memory_path and not _memory_is_shared(target):
-        pool.remove_file(target.node.driver, snapshot.memory_path)
-    if snapshot.name in snapshots_of(domain):
-        _give_children_away(domain, snapshot)
-        _delete_from_libvirt(
-            domain, snapshot.name, libvirt.VIR_DOMAIN_SNAPSHOT_DELETE_METADATA_ONLY
-        )
-
-
-def _memory_is_shared(target: _Target) -> bool:
-    """A guest that did not run between two snapshots has one memory file for both."""
-    others = [*snapshots_of(target.domain).values(), *recorded_of(target.node).values()]
-    return any(
-        other.memory_path == target.snapshot.memory_path and other.name != target.snapshot.name
-        for other in others
-    )
-
-
-def _give_children_away(domain: Any, snapshot: SnapshotMetadata) -> None:
-    """Make its children those of its parent.
-
-    libvirt would do so itself; but libvirt 9.0 then also writes into them that their disks stand on
-    the layers of the snapshot that goes, as if it had merged the layers, and a revert to a child
-    would show the data of its parent.
-    """
-    now = current_snapshot(domain)
-    snapshots = snapshots_of(domain)
-    parent = snapshots[snapshot.name].parent
-    for child in snapshots.values():
-        if child.parent == snapshot.name:
-            redefine(domain, with_parent(child.xml, parent), current=child.name == now)
-
-
-def _delete_from_libvirt(domain: Any, name: str, flags: int) -> None:
-    with asking(f"deleting snapshot {name!r} of {domain.name()}"):
-        domain.snapshotLookupByName(name).delete(flags)

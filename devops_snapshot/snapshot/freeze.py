@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..hypervisor import RunState, asking, run_state
+from .promise import RESUME, SUSPEND, kept, promise
 
 
 @dataclass
@@ -43,6 +44,8 @@ def frozen(domains: Sequence[Any], *, resume: bool = True) -> Iterator[Freeze]:
     resume_now = True
     try:
         for domain in running:
+            promise(domain, RESUME)
+        for domain in running:
             # Noted first: an interrupt may come right after libvirt has suspended it.
             freeze.stopped[domain.name()] = time.monotonic()
             suspend(domain)
@@ -50,6 +53,8 @@ def frozen(domains: Sequence[Any], *, resume: bool = True) -> Iterator[Freeze]:
         resume_now = resume
     finally:
         with ExitStack() as every:  # one that fails does not keep the others standing still
+            for domain in running:
+                every.callback(kept, domain, RESUME)
             for domain in reversed(running):
                 every.callback(_let_go, domain, freeze, resume=resume_now)
 
@@ -82,9 +87,12 @@ def awake(domain: Any) -> Iterator[None]:
     Once its memory was saved it can neither be saved again nor have its disks moved until it does.
     """
     paused = run_state(domain) is RunState.PAUSED
-    wake(domain)
+    if paused:
+        promise(domain, SUSPEND)
+        wake(domain)
     try:
         yield
     finally:
         if paused:
             suspend(domain)
+            kept(domain, SUSPEND)

@@ -16,6 +16,7 @@ from .domain_xml import serialise
 from .freeze import awake
 from .parallel import for_all
 from .plan import NodePlan
+from .saved import about_to_save, was_saved
 from .undo import Undo
 
 
@@ -46,10 +47,12 @@ def _save(job: tuple[NodePlan, str]) -> None:
         etree.SubElement(disks, "disk", name=target, snapshot="no")
     with open_connection(uri) as connection:
         domain = domain_of(plan.node, connection)
+        about_to_save(domain)
         with asking(f"saving the memory of {domain.name()}"):
             domain.snapshotCreateXML(
                 serialise(root), libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_NO_METADATA
             )
+        was_saved(domain, str(plan.memory_path))
 
 
 def _make_savable(plan: NodePlan) -> None:
@@ -60,7 +63,4 @@ def _make_savable(plan: NodePlan) -> None:
 
 
 def _forget(plan: NodePlan) -> None:
-    """Remove the file, and all that could make it look as if it were still there."""
     pool.remove_file(plan.node.driver, str(plan.memory_path))
-    if plan.state is RunState.PAUSED:
-        _make_savable(plan)

@@ -24,10 +24,11 @@ from ..errors import ConflictError, DevopsError, HypervisorError
 from ..hypervisor import RunState, asking, is_postmigrate
 from ..progress import Progress
 from ..qcow2 import read_header
-from . import block_jobs, pool, qemu_img
+from . import block_jobs, qemu_img
 from .domain_xml import disks_of, parse
 from .metadata import current_snapshot, snapshots_of, with_files_renamed
 from .records import rename_files
+from .replace import announce, replace
 from .restore import define, redefine
 from .survey import Survey
 
@@ -139,6 +140,8 @@ def carry_out(merge: Merge, progress: Progress, heed: Callable[[], None]) -> Non
 def _do(merge: Merge, way: Way, progress: Progress, heed: Callable[[], None]) -> None:
     moved = merge.upper if way.commits else merge.lower
     progress.begin(f"Merging {moved.name}", merge.survey.allocated(moved))
+    if not way.commits and not merge.survey.is_layer(merge.lower):
+        announce(merge.upper, merge.lower)
     if way.is_live:
         if merge.linked(way):
             raise ConflictError(f"{merge.linked(way)[0]} has a second name (hard link)")
@@ -207,19 +210,12 @@ def _lower_takes_over(merge: Merge, heed: Callable[[], None]) -> None:
 def _upper_takes_over(merge: Merge) -> None:
     """Let the lower file go; a volume of the template keeps its row, and gets the upper file."""
     lower, upper = merge.lower, merge.upper
-    if merge.survey.is_layer(lower):
-        with transaction.atomic():
-            upper.backing_store = lower.backing_store
-            upper.save()
-        lower.remove()
+    if not merge.survey.is_layer(lower):
+        replace(merge.survey.node, upper, lower)
         return
-    superfluous = lower.uuid
-    with transaction.atomic():
-        lower.uuid, lower.format = upper.uuid, upper.format
-        lower.save()
-        _repoint_rows(merge, lower)
-        upper.delete()
-    pool.remove_file(merge.survey.node.driver, superfluous)
+    upper.backing_store = lower.backing_store
+    upper.save()
+    lower.remove()
 
 
 def _repoint_rows(merge: Merge, lower: Volume) -> None:

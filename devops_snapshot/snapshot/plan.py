@@ -11,11 +11,13 @@ from lxml import etree
 
 from ..contract import Environment, Node, Volume
 from ..errors import ConflictError, UnsupportedError
-from ..hypervisor import RunState, asking, domain_of, is_postmigrate, run_state
+from ..hypervisor import RunState, asking, domain_of, run_state
 from . import pool
 from .domain_xml import DomainDisk, disks_of, parse
-from .metadata import SnapshotMetadata, current_snapshot, snapshot_named
+from .metadata import current_snapshot
+from .notes import without_notes
 from .overlays import Overlay, device_of, make_overlay
+from .saved import saved_into
 from .undo import Undo
 
 
@@ -64,8 +66,10 @@ def plan_node(
     parent = current_snapshot(domain)
     disk_only = disk_only and state is not RunState.SHUTOFF
     saved = memory = None
-    if state is RunState.PAUSED and not disk_only and parent is not None:
-        saved = _memory_since(node, domain, snapshot_named(domain, parent), live)
+    if state is RunState.PAUSED and not disk_only:
+        saved = saved_into(domain, {disk.target: disk.path for disk in disks_of(live)})
+        if saved is not None and not pool.is_there(node.driver, saved):
+            saved = None
     if state is not RunState.SHUTOFF and not disk_only:
         file_name = f"snapshot-memory-{environment.name}_{node.name}.{name}"
         memory = saved or str(pool.free_file(node.driver, file_name))
@@ -120,31 +124,12 @@ def _volume_below(node: Node, disk: DomainDisk) -> Volume:
     return volume
 
 
-def _memory_since(
-    node: Node, domain: Any, current: SnapshotMetadata, live: etree._Element
-) -> str | None:
-    """The current snapshot's memory file, if the guest has not run since it was written.
-
-    That its memory was saved and it has not run since, QEMU says; but not into which file. The
-    snapshot may have been deleted meanwhile, and its parent be the current one: then the disks
-    stand on other overlays than those that the current one was given.
-    """
-    stands_on = {disk.target: disk.path for disk in disks_of(live)}
-    if (
-        current.memory_path is not None
-        and current.overlays
-        and all(stands_on.get(target) == path for target, path in current.overlays.items())
-        and is_postmigrate(domain)
-        and pool.is_there(node.driver, current.memory_path)
-    ):
-        return current.memory_path
-    return None
-
-
 def _definition(domain: Any, flags: int = 0) -> etree._Element:
     """The ``<domain>``: live where the guest is on, unless flags ask for the persistent one."""
     with asking(f"reading the definition of {domain.name()}"):
-        return parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_SECURE | flags))
+        definition = parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_SECURE | flags))
+    without_notes(definition)
+    return definition
 
 
 def make_overlays(plan: NodePlan, name: str, undo: Undo) -> Sequence[Overlay]:

@@ -15,7 +15,12 @@ from pathlib import Path
 from ..errors import HypervisorError
 from ..qcow2 import read_header
 
+COPY_SUFFIX = ".unshared"
+"""Of a copy that is not complete yet."""
+
 _POLL = 0.02  # seconds
+_DIE_WITH_US = ["setpriv", "--pdeathsig", "KILL", "--"]
+"""What goes on after a command was killed would work on the files of the next one."""
 _COPY = ["cp", "--reflink=auto", "--sparse=always", "--preserve=mode,ownership,xattr"]
 
 Heed = Callable[[], None]
@@ -55,7 +60,7 @@ def unshare(path: str, heed: Heed) -> None:
 
     :raises HypervisorError: no room, no permission
     """
-    temporary = f"{path}.unshared"
+    temporary = f"{path}{COPY_SUFFIX}"
     try:
         _run([*_COPY, path, temporary], heed)
         sync(temporary)
@@ -100,7 +105,10 @@ def _run(command: list[str], heed: Heed) -> None:
     try:
         # A session of its own: Ctrl-C is for us to heed, and to end it then.
         process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+            [*_DIE_WITH_US, *command],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
         )
     except OSError as error:
         raise HypervisorError(f"{command[0]} cannot be run: {error.strerror}") from error

@@ -22,6 +22,7 @@ from ..interrupts import held_back
 from .domain_xml import parse
 from .freeze import awake
 from .parallel import for_all
+from .promise import THAW, is_owed, kept, promise
 
 LOG = logging.getLogger(__name__)
 
@@ -81,12 +82,15 @@ def _froze(domain: Any) -> bool:
     except DevopsError as error:
         _warn(error)
         return False
+    promise(domain, THAW)
     try:
         _ask(domain, "guest-fsfreeze-freeze", _FREEZE_SECONDS)
     except DevopsError as error:
         _warn(error)
         if _may_come_yet(error):
             _thaw(domain)
+        else:
+            kept(domain, THAW)
         return False
     return True
 
@@ -107,6 +111,12 @@ def _may_come_yet(error: DevopsError) -> bool:
     )
 
 
+def thaw_for_others(domain: Any) -> None:
+    """Thaw a guest that a command which was killed has frozen."""
+    if is_owed(domain, THAW):
+        _thaw(domain)
+
+
 def _thaw(domain: Any) -> None:
     """Let a guest write again; one that is off has nothing to thaw."""
     for tries_left in reversed(range(_THAW_TRIES)):
@@ -114,6 +124,7 @@ def _thaw(domain: Any) -> None:
             if run_state(domain) is not RunState.SHUTOFF:
                 with awake(domain):
                     _ask(domain, "guest-fsfreeze-thaw", _THAW_SECONDS)
+                kept(domain, THAW)
             return
         except DevopsError as error:
             if not tries_left:

@@ -7,17 +7,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 import libvirt
 
 from ..contract import Node, Volume
 from ..hypervisor import asking
+from . import pool
 from .domain_xml import disks_of, parse
 from .images import Image, images_of
 from .layers import chain_of
+from .metadata import current_snapshot, snapshot_named, with_files
+from .qemu_img import COPY_SUFFIX
+from .replace import finish
+from .restore import redefine
+from .saved import forget_save_by_others
 
 LOG = logging.getLogger(__name__)
+_END_OF_NAME = 30  # characters; a long name is cut in front, where its hash is put
 
 
 def reconcile(node: Node, domain: Any) -> list[str]:
@@ -26,13 +34,44 @@ def reconcile(node: Node, domain: Any) -> list[str]:
     Only files that the database knows are taken for an answer: what else differs is for
     ``dos.py sync``.
     """
+    images = images_of(node.driver)
+    finish(node, images)
+    _remove_copies(node, images)
     corrected = [
         *_correct_disks(node, domain),
-        *_correct_backing(node, images_of(node.driver)),
+        *_correct_backing(node, images),
+        *_adopt_overlays(node, images),
     ]
     for line in corrected:
         LOG.info("%s", line)
     return corrected
+
+
+def _remove_copies(node: Node, images: Mapping[str, Image]) -> None:
+    """Copies of layers that a killed command had not finished."""
+    for volume in node.get_volumes():
+        copy = f"{volume.uuid}{COPY_SUFFIX}"
+        if volume.uuid and copy in images:
+            pool.remove_file(node.driver, copy)
+
+
+def _adopt_overlays(node: Node, images: Mapping[str, Image]) -> list[str]:
+    """Files that were made for a row, of which the row was not told any more."""
+    adopted = []
+    volumes = list(node.get_volumes())
+    known = {volume.uuid for volume in volumes}
+    for volume in volumes:
+        if volume.uuid or volume.backing_store is None:
+            continue
+        for image in images.values():
+            is_its = image.backing == volume.backing_store.uuid and image.path not in known
+            if is_its and PurePath(image.path).name.endswith(f"_{volume.name}"[-_END_OF_NAME:]):
+                volume.uuid = image.path
+                volume.save()
+                known.add(image.path)
+                adopted.append(f"{image.path} is volume {volume.name!r}")
+                break
+    return adopted
 
 
 def _correct_disks(node: Node, domain: Any) -> list[str]:
@@ -53,6 +92,24 @@ def _correct_disks(node: Node, domain: Any) -> list[str]:
             device.volume = rows[path]
             device.save()
     return corrected
+
+
+def name_now(domain: Any) -> None:
+    """Let the current snapshot say what the guest writes to.
+
+    That, and nothing else, may a libvirt that reverts (9.9) unlink when it takes the guest away.
+    """
+    name = current_snapshot(domain)
+    if name is None:
+        return
+    snapshot = snapshot_named(domain, name)
+    with asking(f"reading the definition of {domain.name()}"):
+        disks = disks_of(parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)))
+    stands_on = {disk.target: disk.path for disk in disks if disk.path}
+    now = {target: stands_on.get(target, path) for target, path in snapshot.overlays.items()}
+    if now != snapshot.overlays:
+        forget_save_by_others(domain)
+        redefine(domain, with_files(snapshot.xml, overlays=now))
 
 
 def _correct_backing(node: Node, images: Mapping[str, Image]) -> list[str]:

@@ -70,8 +70,10 @@ def rows_of(environment: Environment) -> list[EnvironmentSnapshot]:
 
 def recorded_of(node: Node) -> dict[str, SnapshotMetadata]:
     """A node's snapshots as recorded, by name; without those half taken."""
-    rows = NodeSnapshot.objects.filter(node_id=node.id, snapshot__complete=True)
-    parsed = [parse_snapshot(row.metadata) for row in rows if row.metadata]
+    rows = NodeSnapshot.objects.filter(node_id=node.id).select_related("snapshot")
+    parsed = [
+        parse_snapshot(row.metadata) for row in rows if row.metadata and row.snapshot.complete
+    ]
     return {snapshot.name: snapshot for snapshot in parsed}
 
 

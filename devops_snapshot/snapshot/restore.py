@@ -11,6 +11,7 @@ from lxml import etree
 from ..hypervisor import asking
 from .domain_xml import parse, serialise, with_sources
 from .guard import guarded
+from .notes import without_notes
 
 
 def adapted_to_memory(
@@ -33,7 +34,9 @@ def adapted_to_memory(
         saved = connection.saveImageGetXMLDesc(
             memory_path, libvirt.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE
         )
-    return serialise(with_sources(parse(saved), sources, emulator=emulator))
+    definition = with_sources(parse(saved), sources, emulator=emulator)
+    without_notes(definition)
+    return serialise(definition)
 
 
 def restore_memory(connection: Any, memory_path: str, definition: str) -> None:

@@ -20,6 +20,7 @@ from ..contract import Environment, Node
 from ..errors import DevopsError, NotFoundError
 from ..hypervisor import asking, domain_of
 from ..interrupts import held_back
+from ..models import EnvironmentSnapshot, Underway
 from ..progress import Progress
 from . import internal, pool
 from .domain_xml import DomainDisk
@@ -81,13 +82,17 @@ def revert(
     :raises ConflictError: it cannot be reverted without harm to another; nothing was changed
     """
     settle(environment)
+    remember(environment)
     steps = [_check(node, name) for node in _nodes_with(environment, name)]
     with held_back() as interrupts:
         with undoing() as undo:
             turns = [_prepare(step, undo) for step in steps if not step.snapshot.internal]
             interrupts.heed()
+            undo.later(_mark, environment, None)
+            _mark(environment, name)
             with _saying_that_nodes_are_off(environment):
                 _carry_out(steps, turns, undo)
+        _mark(environment, None)
         if resume:
             for step in steps:
                 wake(step.domain)
@@ -95,6 +100,13 @@ def revert(
         waits = tidy(environment, progress=progress, heed=interrupts.heed)
         remember(environment)
         return waits
+
+
+def _mark(environment: Environment, name: str | None) -> None:
+    """Write down which revert is under way, if any."""
+    rows = EnvironmentSnapshot.objects.filter(environment_id=environment.id)
+    rows.filter(underway=Underway.REVERTING).update(underway=Underway.NOTHING)
+    rows.filter(name=name).update(underway=Underway.REVERTING)
 
 
 def _nodes_with(environment: Environment, name: str) -> list[Node]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from ..contract import Environment
 from ..hypervisor import domain_of
+from .drop import finish_deletions
 from .heal import heal
+from .promise import keep_for_others
+from .quiesce import thaw_for_others
 from .reconcile import reconcile
 from .unfinished import roll_back
 
@@ -16,7 +19,12 @@ def settle(environment: Environment) -> None:
 
     :raises DevopsError: libvirt or the database do not answer
     """
+    for node in environment.get_nodes():
+        domain = domain_of(node)
+        thaw_for_others(domain)
+        keep_for_others(domain)
     roll_back(environment)
+    finish_deletions(environment)
     heal(environment)
     for node in environment.get_nodes():
         reconcile(node, domain_of(node))

@@ -23,7 +23,7 @@ from ..lock import is_read
 from ..progress import Progress, Quiet
 from . import merge
 from .merge import Merge
-from .reconcile import reconcile
+from .reconcile import name_now, reconcile
 from .records import remember
 from .settle import settle
 from .survey import Survey, survey_of
@@ -72,6 +72,7 @@ def tidy(
         domain = domain_of(node)
         reconcile(node, domain)
         waits += _tidy_node(node, domain, exported, progress or Quiet(), heed)
+        name_now(domain)
     return waits
 
 

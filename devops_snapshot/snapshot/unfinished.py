@@ -12,10 +12,10 @@ from typing import Any
 import libvirt
 
 from ..contract import Environment, Node
-from ..hypervisor import RunState, asking, domain_of, is_postmigrate, run_state
-from ..models import EnvironmentSnapshot, NodeSnapshot
+from ..hypervisor import RunState, asking, domain_of
+from ..models import EnvironmentSnapshot, NodeSnapshot, Underway
 from . import pool
-from .freeze import awake, wake
+from .freeze import wake
 from .metadata import current_snapshot, snapshots_of
 from .reconcile import reconcile
 from .restore import redefine
@@ -25,7 +25,9 @@ LOG = logging.getLogger(__name__)
 
 def half_taken(environment: Environment) -> list[EnvironmentSnapshot]:
     """Snapshots that were begun; by the command that runs now, or by one that was killed."""
-    rows = EnvironmentSnapshot.objects.filter(environment_id=environment.id, complete=False)
+    rows = EnvironmentSnapshot.objects.filter(
+        environment_id=environment.id, underway=Underway.TAKING
+    )
     return list(rows)
 
 
@@ -52,8 +54,6 @@ def _roll_back_node(node: Node, name: str, part: NodeSnapshot) -> None:
     reconcile(node, domain)
     if part.state == RunState.RUNNING.value:
         wake(domain)
-    elif part.state == RunState.PAUSED.value and run_state(domain) is RunState.PAUSED:
-        _make_unlike_saved(domain)
     known = [snapshot.memory_path for snapshot in snapshots_of(domain).values()]
     if part.memory_path and part.memory_path not in _known(known, node, part):
         pool.remove_file(node.driver, part.memory_path)
@@ -75,10 +75,3 @@ def _drop_metadata(domain: Any, name: str) -> None:
     parent = snapshots[name].parent
     if was_current and parent is not None:
         redefine(domain, snapshots[parent].xml)
-
-
-def _make_unlike_saved(domain: Any) -> None:
-    """A paused guest whose memory went into a file that is given up must not pass for saved."""
-    if is_postmigrate(domain):
-        with awake(domain):
-            pass

@@ -7,7 +7,7 @@ from functools import partial
 
 from django.db import transaction
 
-from ...models import NodeSnapshot
+from ...models import NodeSnapshot, Underway
 from ..heal import distortions, tell_as_recorded
 from ..layers import chain_of
 from ..metadata import SnapshotMetadata, snapshots_of, with_parent
@@ -43,7 +43,9 @@ def forgotten_snapshots(nodes: Sequence[Seen]) -> Iterator[Finding]:
 
 def _bare_records(seen: Seen) -> Iterator[Finding]:
     """Rows of early versions, without what libvirt would have to be told."""
-    bare = NodeSnapshot.objects.filter(node_id=seen.node.id, snapshot__complete=True, metadata="")
+    bare = NodeSnapshot.objects.filter(
+        node_id=seen.node.id, metadata="", snapshot__underway=Underway.NOTHING
+    )
     for name in bare.values_list("snapshot__name", flat=True):
         if name not in seen.known:
             yield seen.finding(
