@@ -135,7 +135,7 @@ WRITES = st.lists(_write(), min_size=1, max_size=4)
 PICKS = st.integers(0, 99)
 """Which of those there are, counted from the newest."""
 NODES = st.sampled_from([("a", "b"), ("a", "b"), ("a",), ("b",)])
-SELDOM = st.integers(0, 3).map(lambda number: number == 3)
+SELDOM = st.sampled_from([False] * 5 + [True])
 
 
 class Reader:
@@ -208,11 +208,11 @@ class Machine(RuleBasedStateMachine):
         self.reader = Reader(directory)
         self.number = 0
         self.spooled = host.directory / "spooled"
-        self.links: dict[Path, bytes] = {}
+        self.holders: dict[Path, bytes] = {}
         self.may_wait: dict[str, bool] = dict.fromkeys(SIZES, False)
         with ExitStack() as stack:
             stack.callback(host.clean)
-            stack.callback(self._unspool)
+            stack.callback(self._let_go)
             self.spooled.mkdir(exist_ok=True)
             stack.enter_context(used_database(sqlite_environment(directory / "devops.sqlite3")))
             self._build(directory)
@@ -262,9 +262,9 @@ class Machine(RuleBasedStateMachine):
 
     # Steps
 
-    @initialize(on=st.sets(st.sampled_from(sorted(SIZES))), writes=WRITES)
-    def begin(self, on: set[str], writes: Sequence[Write]) -> None:
-        for node in sorted(on):
+    @initialize(on=NODES, writes=WRITES)
+    def begin(self, on: Sequence[str], writes: Sequence[Write]) -> None:
+        for node in on:
             self._start(node)
         self._write(writes)
 
@@ -332,22 +332,29 @@ class Machine(RuleBasedStateMachine):
         if cut:
             self._cut_power(self.models)
 
-    @rule(pick=PICKS, tidily=st.booleans())
-    def switch(self, pick: int, tidily: bool) -> None:
-        """On or off; ``tidily`` as a command does it, else as virsh."""
-        node = sorted(self.nodes)[pick % len(self.nodes)]
-        if self.models[node].state == "shutoff":
+    @precondition(lambda self: self._in_state("shutoff"))
+    @rule(tidily=st.booleans())
+    def start(self, tidily: bool) -> None:
+        """``tidily`` as a command does it, else as virsh."""
+        for node in self._in_state("shutoff"):
             self._start(node)
-        else:
-            LOG.info("stop %s", node)
-            self.nodes[node].destroy()
-            self.models[node].state = "shutoff"
         if tidily:
             self._tidy()
 
     @precondition(lambda self: self._in_state("running", "paused"))
     @rule(pick=PICKS, tidily=st.booleans())
-    def hold(self, pick: int, tidily: bool) -> None:
+    def stop(self, pick: int, tidily: bool) -> None:
+        on = self._in_state("running", "paused")
+        node = on[pick % len(on)]
+        LOG.info("stop %s", node)
+        self.nodes[node].destroy()
+        self.models[node].state = "shutoff"
+        if tidily:
+            self._tidy()
+
+    @precondition(lambda self: self._in_state("running", "paused"))
+    @rule(pick=PICKS, tidily=st.booleans())
+    def pause(self, pick: int, tidily: bool) -> None:
         """Suspend or resume."""
         on = self._in_state("running", "paused")
         node = on[pick % len(on)]
@@ -362,25 +369,33 @@ class Machine(RuleBasedStateMachine):
         if tidily:
             self._tidy()
 
-    @precondition(lambda self: any(model.snapshots for model in self.models.values()))
-    @rule(pick=PICKS)
-    def spool(self, pick: int) -> None:
-        """Give a frozen layer a second name, as an export does; or take all those away."""
-        if self.links:
-            LOG.info("let go of what is spooled")
-            self._unspool()
-            return
+    @precondition(lambda self: self.names and not self.holders)
+    @rule(pick=PICKS, stands=st.booleans())
+    def hold(self, pick: int, stands: bool) -> None:
+        """A frozen layer gets a second name, as an export gives it; or a stranger on top of it."""
         layers = sorted({path for domain in self.domains.values() for path in _frozen(domain)})
-        path = layers[pick % len(layers)]
-        LOG.info("spool %s", path.name)
-        link = self.spooled / f"{len(self.links)}"
-        link.hardlink_to(path)
-        self.links[link] = _digest(link)
+        layer = layers[pick % len(layers)]
+        LOG.info("an overlay on %s" if stands else "a link to %s", layer.name)
+        holder = (self.host.pool_dir if stands else self.spooled) / "holder"
+        if stands:
+            command = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(layer), "-F"]
+            subprocess.run([*command, read_header(layer).format, str(holder)], check=True)
+        else:
+            holder.hardlink_to(layer)
+        self.holders[holder] = self._held(holder)
 
-    def _unspool(self) -> None:
-        for link in self.links:
-            link.unlink()
-        self.links.clear()
+    @precondition(lambda self: self.holders)
+    @rule()
+    def let_go(self) -> None:
+        """What was only there for its sake goes with the next command."""
+        LOG.info("the holder goes")
+        self._let_go()
+        self.may_wait = dict.fromkeys(self.models, True)
+
+    def _let_go(self) -> None:
+        for holder in self.holders:
+            holder.unlink()
+        self.holders.clear()
 
     def _tidy(self) -> None:
         LOG.info("tidy up")
@@ -388,9 +403,9 @@ class Machine(RuleBasedStateMachine):
         self._tidied()
 
     def _tidied(self) -> None:
-        """Layers may have to wait where a guest stands still, or files have two names."""
+        """Layers may have to wait where a guest stands still, or runs on what somebody holds."""
         self.may_wait = {
-            node: model.state == "paused" or (model.state == "running" and bool(self.links))
+            node: model.state == "paused" or (model.state == "running" and bool(self.holders))
             for node, model in self.models.items()
         }
 
@@ -447,7 +462,7 @@ class Machine(RuleBasedStateMachine):
         self._check_layers(seen)
         self._check_files(seen)
         self._check_names()
-        self._check_links()
+        self._check_holders()
         with _still([self.domains[name] for name in self._in_state("running")]):
             for name, node in seen.items():
                 self._check_content(f"{name} now", node.now, self.models[name].disks)
@@ -486,9 +501,12 @@ class Machine(RuleBasedStateMachine):
     def _check_layers(self, seen: dict[str, Seen]) -> None:
         """None is there that no name needs, and no chain is too long."""
         unneeded = set()
+        strangers = list(filter(self._stands, self.holders))
+        held = {read_header(stranger).backing_file for stranger in strangers}
         for name, node in seen.items():
             assert all(len(chain(Path(path))) <= flatten.MAX_CHAIN for path in node.needed), name
-            idle = [row for row in self.nodes[name].get_volumes() if row.uuid not in node.needed]
+            needed = node.needed | held
+            idle = [row for row in self.nodes[name].get_volumes() if row.uuid not in needed]
             found = {row.uuid for row in idle if row.volume_set.count() < 2}
             assert not found or self.may_wait[name], f"{found} of {name} are still there"
             unneeded |= found
@@ -502,6 +520,7 @@ class Machine(RuleBasedStateMachine):
         memories = {snapshot.memory_path for snapshot in taken} - {None}
         volumes = list(Volume.objects.select_related("backing_store"))
         known = {volume.uuid for volume in volumes} | memories
+        known |= {str(holder) for holder in self.holders if self._stands(holder)}
         assert known == {str(path) for path in self.host.pool_dir.iterdir()}
         for volume in volumes:
             header = read_header(Path(volume.uuid))
@@ -517,9 +536,16 @@ class Machine(RuleBasedStateMachine):
         assert {row.name for row in rows} == set(self.names)
         assert all(row.complete for row in rows)
 
-    def _check_links(self) -> None:
-        for link, digest in self.links.items():
-            assert _digest(link) == digest, f"{link.name}, which has two names, was written to"
+    def _held(self, holder: Path) -> bytes:
+        """Of an export its bytes, since it has all its files; a stranger reads through others."""
+        return self.reader.read(holder) if self._stands(holder) else holder.read_bytes()
+
+    def _stands(self, holder: Path) -> bool:
+        return holder.parent == self.host.pool_dir
+
+    def _check_holders(self) -> None:
+        for holder, content in self.holders.items():
+            assert self._held(holder) == content, "what somebody holds was written to"
 
 
 @contextmanager
