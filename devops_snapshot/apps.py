@@ -17,7 +17,7 @@ class DevopsSnapshotConfig(AppConfig):
 
     def ready(self) -> None:
         from .models import forget_snapshots_of_environment, forget_snapshots_of_node
-        from .signals import powered
+        from .signals import about_to_change, powered
 
         post_delete.connect(
             forget_snapshots_of_environment,
@@ -27,6 +27,7 @@ class DevopsSnapshotConfig(AppConfig):
         post_delete.connect(
             forget_snapshots_of_node, sender=None, dispatch_uid="devops_snapshot.node"
         )
+        about_to_change.connect(_keep_promises, dispatch_uid="devops_snapshot.about_to_change")
         powered.connect(_merge_what_waited, dispatch_uid="devops_snapshot.powered")
 
 
@@ -34,3 +35,9 @@ def _merge_what_waited(*, environment: str, **_: Any) -> None:
     from .snapshot import tidy_up  # here, since models can only be imported once apps are loaded
 
     tidy_up(environment)
+
+
+def _keep_promises(*, environment: str, **_: Any) -> None:
+    from .snapshot import keep_promises_of  # as above
+
+    keep_promises_of(environment)

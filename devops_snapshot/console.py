@@ -23,7 +23,7 @@ from tabulate import tabulate
 
 from .devops.database import prepare_database
 from .lock import changing
-from .signals import powered
+from .signals import about_to_change, powered
 
 
 class _HelpFormatter(DjangoHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -84,6 +84,8 @@ class DevopsCommand(BaseCommand):
         if self.needs_database:
             prepare_database()
         with changing(options["name"]) if self.changes_environment else nullcontext():
+            if self.changes_environment:
+                about_to_change.send(sender=type(self), environment=options["name"])
             output = super().execute(*args, **options)
             if self.powers:
                 powered.send(sender=type(self), environment=options["name"])

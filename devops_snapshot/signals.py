@@ -9,3 +9,10 @@ powered = Signal()
 
 The environment's lock is held. What had to wait for that can be done now.
 """
+
+about_to_change = Signal()
+"""A command is about to change an environment (``environment``: its name).
+
+The environment's lock is held. What an earlier command owes the guests is to be done now: later, it
+could undo what this one does.
+"""

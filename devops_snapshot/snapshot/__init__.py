@@ -11,7 +11,7 @@ from .create import SnapshotResult, create
 from .delete import Deletion, delete
 from .listing import ListedSnapshot, list_snapshots
 from .revert import revert
-from .settle import settle
+from .settle import keep_promises_of, settle
 from .tidy import Waiting, tidy, tidy_up, waiting
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Waiting",
     "create",
     "delete",
+    "keep_promises_of",
     "list_snapshots",
     "revert",
     "settle",

@@ -39,6 +39,7 @@ from .restore import redefine
 from .settle import settle
 from .switch import switch_disks
 from .undo import Undo, undoing
+from .unfinished import check_no_revert
 
 # libvirt keeps a snapshot in a file named after it, written through "<name>.xml.new".
 MAX_NAME_BYTES = 255 - len(".xml.new")
@@ -90,7 +91,7 @@ def create(
     if disk_only and not external:
         raise DevopsError("an internal snapshot always has the memory of running guests")
     settle(environment)
-    _check_no_revert(environment)
+    check_no_revert(environment)
     chosen = _chosen(environment, nodes)
     domains = {node.name: domain_of(node) for node in chosen}
     _check_free(environment, name)
@@ -103,19 +104,6 @@ def create(
             make_room(plan.node, plan.domain, disks, progress or Quiet(), interrupts.heed)
         plans = [plan_node(environment, node, name, disk_only=disk_only) for node in chosen]
         return _create_external(environment, name, description, plans, resume, interrupts, undo)
-
-
-def _check_no_revert(environment: Environment) -> None:
-    """A revert that was killed has left nodes at different moments."""
-    half = EnvironmentSnapshot.objects.filter(
-        environment_id=environment.id, underway=Underway.REVERTING
-    ).first()
-    if half is not None:
-        raise ConflictError(
-            f"a revert of {environment.name!r} to {half.name!r} was killed half way: its nodes may "
-            "be at different moments",
-            hint=f"Revert again: dos.py revert {environment.name} {half.name}",
-        )
 
 
 def _chosen(environment: Environment, names: Sequence[str] | None) -> list[Node]:

@@ -10,6 +10,7 @@ from ..errors import ConflictError, NotFoundError
 from ..hypervisor import domain_of
 from ..interrupts import held_back
 from ..lock import is_read
+from ..models import Underway
 from ..progress import Progress
 from .drop import begin_deletion, drop
 from .internal import check_uncovered
@@ -17,6 +18,7 @@ from .metadata import SnapshotMetadata, snapshots_of, with_descendants
 from .records import forget, recorded_of, remember, rows_of
 from .settle import settle
 from .tidy import Waiting, tidy
+from .unfinished import check_no_revert, underway
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,12 @@ def delete(
         )
     settle(environment)
     targets = _targets(environment, name, children=children)
+    half_reverted = underway(environment, Underway.REVERTING)
     for target in targets:
         if target.snapshot.internal:
             check_uncovered(target.domain, target.snapshot, hint="Delete those first")
+    if any(row.name in {target.snapshot.name for target in targets} for row in half_reverted):
+        check_no_revert(environment)
     names = tuple(dict.fromkeys(target.snapshot.name for target in targets)) or (name,)
     with held_back() as interrupts:
         begin_deletion(environment, names)

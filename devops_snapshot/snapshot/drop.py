@@ -21,6 +21,7 @@ from .metadata import (
 )
 from .records import forget, recorded_of
 from .restore import redefine
+from .unfinished import underway
 
 LOG = logging.getLogger(__name__)
 
@@ -37,10 +38,7 @@ def begin_deletion(environment: Environment, names: Iterable[str]) -> None:
 
 def finish_deletions(environment: Environment) -> list[str]:
     """Finish what killed commands have begun to delete; returns the names."""
-    rows = EnvironmentSnapshot.objects.filter(
-        environment_id=environment.id, underway=Underway.DELETING
-    )
-    names = [row.name for row in rows]
+    names = [row.name for row in underway(environment, Underway.DELETING)]
     for name in names:
         LOG.warning("Snapshot %r was half deleted by a command that was killed: finishing", name)
         for node in environment.get_nodes():

@@ -103,10 +103,17 @@ def revert(
 
 
 def _mark(environment: Environment, name: str | None) -> None:
-    """Write down which revert is under way, if any."""
+    """Write down which revert is under way, if any; an internal snapshot has a row
+    for that only.
+    """
     rows = EnvironmentSnapshot.objects.filter(environment_id=environment.id)
     rows.filter(underway=Underway.REVERTING).update(underway=Underway.NOTHING)
-    rows.filter(name=name).update(underway=Underway.REVERTING)
+    if name is None:
+        rows.filter(node_snapshots=None, underway=Underway.NOTHING).delete()
+    else:
+        EnvironmentSnapshot.objects.update_or_create(
+            environment_id=environment.id, name=name, defaults={"underway": Underway.REVERTING}
+        )
 
 
 def _nodes_with(environment: Environment, name: str) -> list[Node]:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+
+from django.apps import apps
+
 from ..contract import Environment
+from ..errors import DevopsError, NotFoundError, UnsupportedError
 from ..hypervisor import domain_of
 from .drop import finish_deletions
 from .heal import heal
@@ -11,20 +16,40 @@ from .quiesce import thaw_for_others
 from .reconcile import reconcile
 from .unfinished import roll_back
 
+LOG = logging.getLogger(__name__)
+
 
 def settle(environment: Environment) -> None:
-    """Undo and correct what killed commands, virsh and fuel-devops have left behind.
+    """Undo, finish and correct what killed commands, virsh and fuel-devops have left behind.
 
     To be called while the environment's lock is held.
 
     :raises DevopsError: libvirt or the database do not answer
     """
-    for node in environment.get_nodes():
-        domain = domain_of(node)
-        thaw_for_others(domain)
-        keep_for_others(domain)
+    keep_promises(environment)
     roll_back(environment)
     finish_deletions(environment)
     heal(environment)
     for node in environment.get_nodes():
         reconcile(node, domain_of(node))
+
+
+def keep_promises(environment: Environment) -> None:
+    """Do for guests what killed commands owe them; nodes without a domain are passed over."""
+    for node in environment.get_nodes():
+        try:
+            domain = domain_of(node)
+        except (NotFoundError, UnsupportedError):
+            continue
+        thaw_for_others(domain)
+        keep_for_others(domain)
+
+
+def keep_promises_of(environment_name: str) -> None:
+    """Before a command that changes an environment in whatever way, and must not fail by this."""
+    environment = apps.get_model("devops", "Environment").objects.filter(name=environment_name)
+    try:
+        for row in environment:
+            keep_promises(row)
+    except DevopsError as error:
+        LOG.debug("Guests of %r cannot be asked: %s", environment_name, error)

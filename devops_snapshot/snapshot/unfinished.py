@@ -12,6 +12,7 @@ from typing import Any
 import libvirt
 
 from ..contract import Environment, Node
+from ..errors import ConflictError
 from ..hypervisor import RunState, asking, domain_of
 from ..models import EnvironmentSnapshot, NodeSnapshot, Underway
 from . import pool
@@ -23,12 +24,23 @@ from .restore import redefine
 LOG = logging.getLogger(__name__)
 
 
-def half_taken(environment: Environment) -> list[EnvironmentSnapshot]:
-    """Snapshots that were begun; by the command that runs now, or by one that was killed."""
-    rows = EnvironmentSnapshot.objects.filter(
-        environment_id=environment.id, underway=Underway.TAKING
-    )
+def underway(environment: Environment, deed: Underway) -> list[EnvironmentSnapshot]:
+    """Snapshots with which that was begun: by the command that runs now, or one that was killed."""
+    rows = EnvironmentSnapshot.objects.filter(environment_id=environment.id, underway=deed)
     return list(rows)
+
+
+def check_no_revert(environment: Environment) -> None:
+    """A revert that was killed has left nodes at different moments.
+
+    :raises ConflictError: saying which
+    """
+    for half in underway(environment, Underway.REVERTING):
+        raise ConflictError(
+            f"a revert of {environment.name!r} to {half.name!r} was killed half way: its nodes may "
+            "be at different moments",
+            hint=f"Revert again: dos.py revert {environment.name} {half.name}",
+        )
 
 
 def roll_back(environment: Environment) -> list[str]:
@@ -37,7 +49,7 @@ def roll_back(environment: Environment) -> list[str]:
     Guests that were running go on. The overlays stay until the layers are tidied up: a guest may
     stand on them by now. To be called while the environment's lock is held.
     """
-    rows = half_taken(environment)
+    rows = underway(environment, Underway.TAKING)
     for row in rows:
         LOG.warning("Snapshot %r was killed while it was taken: taking it back", row.name)
         nodes = {node.id: node for node in environment.get_nodes()}

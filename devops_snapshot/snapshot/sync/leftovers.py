@@ -7,24 +7,39 @@ from functools import cache, partial
 
 from ...contract import Environment
 from ...interrupts import held_back
+from ...models import Underway
+from ..drop import finish_deletions
 from ..tidy import tidy, waiting
-from ..unfinished import half_taken, roll_back
-from .finding import Finding
+from ..unfinished import roll_back, underway
+from .finding import Finding, Repair
 from .seen import Seen
 
 
-def half_taken_snapshots(nodes: Sequence[Seen]) -> Iterator[Finding]:
+def unfinished_snapshots(nodes: Sequence[Seen]) -> Iterator[Finding]:
     """Begun by a command that was killed; or by one that is at it right now."""
     for environment in _environment_of(nodes):
-        for row in half_taken(environment):
-            yield Finding(
-                environment.name,
-                "",
-                "snapshot-unfinished",
-                f"snapshot {row.name!r} is only half taken: it is being taken, or that was killed",
-                "--repair takes it back",
-                partial(roll_back, environment),
-            )
+        revert = f"revert again: dos.py revert {environment.name}"
+        told: list[tuple[Underway, str, str, Repair | None]] = [
+            (Underway.TAKING, "taken", "--repair takes it back", partial(roll_back, environment)),
+            (
+                Underway.DELETING,
+                "deleted",
+                "--repair finishes it",
+                partial(finish_deletions, environment),
+            ),
+            (Underway.REVERTING, "reverted to", revert, None),
+        ]
+        for deed, participle, remedy, repair in told:
+            for row in underway(environment, deed):
+                yield Finding(
+                    environment.name,
+                    "",
+                    "snapshot-unfinished",
+                    f"snapshot {row.name!r} is only half {participle}: "
+                    "a command is at it, or was killed",
+                    remedy if repair is not None else f"{remedy} {row.name}",
+                    repair,
+                )
 
 
 def waiting_layers(nodes: Sequence[Seen]) -> Iterator[Finding]:

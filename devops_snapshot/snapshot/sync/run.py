@@ -11,18 +11,19 @@ from django.db import DatabaseError
 from ...connection import one_line
 from ...contract import Environment
 from ...errors import DevopsError
+from ..settle import keep_promises
 from .disks import moved_disks, moved_layers, thawed_layers, unknown_layers
 from .domains import gone_domains
 from .files import empty_rows, missing_files, stray_memories
 from .finding import Finding
-from .leftovers import half_taken_snapshots, waiting_layers
+from .leftovers import unfinished_snapshots, waiting_layers
 from .seen import Seen, look
 from .snapshots import distorted_snapshots, forgotten_snapshots, unrecorded_snapshots
 
 Stage = Callable[[Sequence[Seen]], Iterator[Finding]]
 
 STAGES: tuple[Stage, ...] = (
-    half_taken_snapshots,
+    unfinished_snapshots,
     gone_domains,
     moved_disks,
     moved_layers,
@@ -67,6 +68,7 @@ def repair(environment: Environment) -> Outcome:
 
     :raises DevopsError: libvirt does not answer
     """
+    keep_promises(environment)
     tried: list[Finding] = []
     failed: dict[Finding, str] = {}
     nodes = look(environment)
