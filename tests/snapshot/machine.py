@@ -7,20 +7,17 @@ QEMU. After every step the real environment is compared with the model, all snap
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import libvirt
-import libvirt_qemu
-from blake3 import blake3
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from lxml import etree
@@ -38,134 +35,17 @@ from tests.bed import Host
 from tests.devops.databases import sqlite_environment, used_database
 from tests.devops.libvirt.builder import MIB, Builder
 
+from .content import Reader, chain, still, write_live, write_offline
 from .lab import define, disks
+from .model import SIZES, Model, State, Write, writes_anywhere
 
 LOG = logging.getLogger(__name__)
 
-State = Literal["running", "paused", "shutoff"]
-
-SECTOR = 4096
-"""Writes begin and end at multiples of this: well below a cluster of qcow2."""
-SIZES = {"a": {"sda": 2 << 20, "sdb": 1 << 20}, "b": {"sda": 1 << 20, "sdb": 2 << 20}}
-"""Bytes of each disk of each node."""
-
-
-@dataclass(frozen=True)
-class Held:
-    """What a snapshot must hold of one node.
-
-    :param state: of the node after a revert to it
-    """
-
-    parent: str | None
-    state: State
-    disks: dict[str, bytes]
-
-
-@dataclass
-class Model:
-    """What one node must be.
-
-    :param current: the snapshot that "now" descends from
-    """
-
-    disks: dict[str, bytes]
-    state: State = "shutoff"
-    current: str | None = None
-    snapshots: dict[str, Held] = field(default_factory=dict)
-
-    def write(self, write: Write) -> None:
-        content = bytearray(self.disks[write.disk])
-        content[write.offset : write.offset + write.length] = bytes([write.pattern]) * write.length
-        self.disks[write.disk] = bytes(content)
-
-    def snapshot(self, name: str, *, resume: bool, disk_only: bool) -> None:
-        if self.state == "running" and not resume:
-            self.state = "paused"
-        state: State = "paused" if self.state != "shutoff" and not disk_only else "shutoff"
-        self.snapshots[name] = Held(self.current, state, dict(self.disks))
-        self.current = name
-
-    def revert(self, name: str, *, resume: bool) -> None:
-        held = self.snapshots[name]
-        self.disks = dict(held.disks)
-        self.current = name
-        self.state = "running" if held.state == "paused" and resume else held.state
-
-    def delete(self, name: str, *, children: bool) -> None:
-        if children:
-            for child in [child for child, held in self.snapshots.items() if held.parent == name]:
-                self.delete(child, children=True)
-        gone = self.snapshots.pop(name)
-        for child, held in self.snapshots.items():
-            if held.parent == name:
-                self.snapshots[child] = Held(gone.parent, held.state, held.disks)
-        if self.current == name:
-            self.current = gone.parent
-
-
-@dataclass(frozen=True)
-class Write:
-    """:param pattern: the byte; 0 is written as a hole, which must hide what is below it"""
-
-    node: str
-    disk: str
-    offset: int
-    length: int
-    pattern: int
-
-    @property
-    def command(self) -> str:
-        """For ``qemu-io``."""
-        how = f"-P {self.pattern}" if self.pattern else "-z"
-        return f"write {how} {self.offset} {self.length}"
-
-
-@st.composite
-def _write(draw: st.DrawFn) -> Write:
-    node = draw(st.sampled_from(sorted(SIZES)))
-    disk = draw(st.sampled_from(sorted(SIZES[node])))
-    sectors = SIZES[node][disk] // SECTOR
-    offset = draw(st.integers(0, sectors - 1))
-    length = draw(st.integers(1, min(50, sectors - offset)))
-    return Write(node, disk, offset * SECTOR, length * SECTOR, draw(st.integers(0, 255)))
-
-
-WRITES = st.lists(_write(), min_size=1, max_size=4)
+WRITES = st.lists(writes_anywhere(), min_size=1, max_size=4)
 PICKS = st.integers(0, 99)
 """Which of those there are, counted from the newest."""
 NODES = st.sampled_from([("a", "b"), ("a", "b"), ("a",), ("b",)])
 SELDOM = st.sampled_from([False] * 5 + [True])
-
-
-class Reader:
-    """Reads whole disks from outside; what has been read once is known again by its files' bytes.
-
-    :param directory: for what is being read
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self._raw = directory / "content.raw"
-        self._known: dict[tuple[bytes, ...], bytes] = {}
-
-    def read(self, path: Path) -> bytes:
-        """What a guest sees of a disk that stands on this image."""
-        key = tuple(map(_digest, chain(path)))
-        if key not in self._known:
-            self._known[key] = self._convert(path)
-        return self._known[key]
-
-    def _convert(self, path: Path) -> bytes:
-        image_format = read_header(path).format
-        command = ["qemu-img", "convert", "-U", "-f", image_format, "-O", "raw"]
-        subprocess.run([*command, str(path), str(self._raw)], check=True)
-        return self._raw.read_bytes()
-
-
-def chain(path: Path) -> list[Path]:
-    """The image and all below it, as the headers have it."""
-    below = read_header(path).backing_file
-    return [path, *(chain(Path(below)) if below else [])]
 
 
 @dataclass(frozen=True)
@@ -265,7 +145,7 @@ class Machine(RuleBasedStateMachine):
     @initialize(on=NODES, writes=WRITES)
     def begin(self, on: Sequence[str], writes: Sequence[Write]) -> None:
         for node in on:
-            self._start(node)
+            self._run(node)
         self._write(writes)
 
     @precondition(lambda self: self._in_state("running", "shutoff"))
@@ -274,7 +154,7 @@ class Machine(RuleBasedStateMachine):
         self._write(writes)
 
     @rule(
-        writes=st.lists(_write(), max_size=3),
+        writes=st.lists(writes_anywhere(), max_size=3),
         resume=st.booleans(),
         disk_only=SELDOM,
         nodes=NODES,
@@ -320,9 +200,12 @@ class Machine(RuleBasedStateMachine):
             self._cut_power(reverted)
 
     @precondition(lambda self: self.names)
-    @rule(pick=PICKS, children=SELDOM, cut=SELDOM)
-    def delete(self, pick: int, children: bool, cut: bool) -> None:
+    @rule(pick=PICKS, children=SELDOM, live=st.booleans(), cut=SELDOM)
+    def delete(self, pick: int, children: bool, live: bool, cut: bool) -> None:
+        """``live``: while all nodes run."""
         name = self._picked(pick)
+        for node in self._in_state("shutoff", "paused") if live else ():
+            self._run(node)
         LOG.info("delete %s, children=%s", name, children)
         snapshots.delete(self.environment, name, children=children)
         for model in self.models.values():
@@ -337,7 +220,7 @@ class Machine(RuleBasedStateMachine):
     def start(self, tidily: bool) -> None:
         """``tidily`` as a command does it, else as virsh."""
         for node in self._in_state("shutoff"):
-            self._start(node)
+            self._run(node)
         if tidily:
             self._tidy()
 
@@ -363,9 +246,7 @@ class Machine(RuleBasedStateMachine):
             self.nodes[node].suspend()
             self.models[node].state = "paused"
         else:
-            LOG.info("resume %s", node)
-            self.nodes[node].resume()
-            self.models[node].state = "running"
+            self._run(node)
         if tidily:
             self._tidy()
 
@@ -431,9 +312,13 @@ class Machine(RuleBasedStateMachine):
                 time.sleep(0.01)
             self.models[node].state = "shutoff"
 
-    def _start(self, node: str) -> None:
-        LOG.info("start %s", node)
-        self.nodes[node].start()
+    def _run(self, node: str) -> None:
+        """Start or resume it."""
+        LOG.info("let %s run", node)
+        if self.models[node].state == "paused":
+            self.nodes[node].resume()
+        else:
+            self.nodes[node].start()
         self.models[node].state = "running"
 
     def _write(self, writes: Sequence[Write]) -> None:
@@ -444,9 +329,9 @@ class Machine(RuleBasedStateMachine):
                 continue
             LOG.info("%s", write)
             if model.state == "running":
-                _write_live(self.domains[write.node], write)
+                write_live(self.domains[write.node], write)
             else:
-                _write_offline(Path(disks(self.domains[write.node])[write.disk]), write)
+                write_offline(Path(disks(self.domains[write.node])[write.disk]), write)
             model.write(write)
 
     # What must be so after each of them
@@ -463,7 +348,7 @@ class Machine(RuleBasedStateMachine):
         self._check_files(seen)
         self._check_names()
         self._check_holders()
-        with _still([self.domains[name] for name in self._in_state("running")]):
+        with still([self.domains[name] for name in self._in_state("running")]):
             for name, node in seen.items():
                 self._check_content(f"{name} now", node.now, self.models[name].disks)
 
@@ -484,10 +369,8 @@ class Machine(RuleBasedStateMachine):
     def _check_content(self, what: str, paths: dict[str, str], expected: dict[str, bytes]) -> None:
         assert set(paths) == set(expected), what
         for target, path in paths.items():
-            found = self.reader.read(Path(path))
-            assert found == expected[target], (
-                f"{what}, {target} ({path}): {_difference(found, expected[target])}"
-            )
+            differs = self.reader.difference(Path(path), expected[target])
+            assert not differs, f"{what}, {target} ({path}): {differs}"
 
     def _check_rows(self, name: str, seen: Seen) -> None:
         """Database, libvirt and headers tell of the same layers."""
@@ -548,32 +431,6 @@ class Machine(RuleBasedStateMachine):
             assert self._held(holder) == content, "what somebody holds was written to"
 
 
-@contextmanager
-def _still(domains: Sequence[Any]) -> Iterator[None]:
-    """QEMU writes out what it holds back when its guest is suspended."""
-    for domain in domains:
-        domain.suspend()
-    yield
-    for domain in domains:
-        domain.resume()
-
-
-def _write_offline(path: Path, write: Write) -> None:
-    image_format = read_header(path).format
-    command = ["qemu-io", "-f", image_format, "-c", write.command, str(path)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-
-
-def _write_live(domain: Any, write: Write) -> None:
-    """By the QEMU that runs it, through its virtual disk. What is refused is not told here."""
-    number = sorted(SIZES[write.node]).index(write.disk)
-    device = f"/machine/peripheral/virtio-disk{number}/virtio-backend"
-    line = {"command-line": f'qemu-io -d {device} "{write.command}"'}
-    message = {"execute": "human-monitor-command", "arguments": line}
-    answer = libvirt_qemu.qemuMonitorCommand(domain, json.dumps(message), 0)
-    assert json.loads(answer)["return"] == "", answer
-
-
 def _open(domain: Any) -> dict[str, list[Path]]:
     found = {}
     for disk in etree.fromstring(domain.XMLDesc()).iterfind("devices/disk"):
@@ -586,24 +443,3 @@ def _frozen(domain: Any) -> set[Path]:
     """The layers that snapshots name."""
     found = snapshots_of(domain).values()
     return {Path(str(disk.path)) for snapshot in found for disk in snapshot.snapshotted}
-
-
-def _digest(path: Path) -> bytes:
-    digest: bytes = blake3(path.read_bytes()).digest()
-    return digest
-
-
-def _difference(found: bytes, expected: bytes) -> str:
-    """Where two contents differ, by sectors."""
-    if len(found) != len(expected):
-        return f"{len(found)} bytes instead of {len(expected)}"
-    wrong = [
-        offset
-        for offset in range(0, len(found), SECTOR)
-        if found[offset : offset + SECTOR] != expected[offset : offset + SECTOR]
-    ]
-    first = wrong[0]
-    return (
-        f"{len(wrong)} sectors differ, the first at {first}: "
-        f"{found[first]} instead of {expected[first]}"
-    )
