@@ -176,7 +176,7 @@ def test_what_virsh_deleted_is_marked(grown: Builder) -> None:
 
 def test_a_snapshot_whose_taking_was_killed_is_marked(grown: Builder) -> None:
     EnvironmentSnapshot.objects.create(
-        environment_id=grown.environment.id, name="half", complete=False
+        environment_id=grown.environment.id, name="half", underway="taking"
     )
     assert re.search(r"\nhalf .*  unfinished\n", listed("--tree"))
     assert documents()["half"]["complete"] is False

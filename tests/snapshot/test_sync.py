@@ -194,7 +194,7 @@ def test_internal_snapshots_are_no_difference(shelved: Shelf) -> None:
 
 def test_one_that_was_half_taken_is_taken_back(shelved: Shelf) -> None:
     EnvironmentSnapshot.objects.create(
-        environment_id=shelved.environment.id, name="half", complete=False
+        environment_id=shelved.environment.id, name="half", underway="taking"
     )
     assert shelved.kinds() == ["snapshot-unfinished"]
     assert "env: snapshot 'half' is only half taken" in shelved.told()
