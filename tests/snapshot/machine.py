@@ -26,7 +26,7 @@ from devops_snapshot import snapshot as snapshots
 from devops_snapshot.devops.libvirt.models import LibvirtNode
 from devops_snapshot.devops.models import Volume
 from devops_snapshot.errors import ConflictError
-from devops_snapshot.hypervisor import run_state
+from devops_snapshot.hypervisor import is_postmigrate, run_state
 from devops_snapshot.models import EnvironmentSnapshot
 from devops_snapshot.qcow2 import read_header
 from devops_snapshot.snapshot import flatten
@@ -284,10 +284,11 @@ class Machine(RuleBasedStateMachine):
         self._tidied()
 
     def _tidied(self) -> None:
-        """Layers may have to wait where a guest stands still, or runs on what somebody holds."""
+        """Layers may wait where memory was saved and not run since, or somebody holds them."""
         self.may_wait = {
-            node: model.state == "paused" or (model.state == "running" and bool(self.holders))
-            for node, model in self.models.items()
+            name: self.models[name].state != "shutoff"
+            and (bool(self.holders) or is_postmigrate(domain))
+            for name, domain in self.domains.items()
         }
 
     def _is_full(self, nodes: Sequence[str]) -> bool:
