@@ -18,6 +18,7 @@ from .errors import ConflictError, DevopsError
 
 _LONGEST = 200  # bytes of a file name, well below what any file system takes
 _READERS = ".readers"
+_held: set[int] = set()
 
 
 @contextmanager
@@ -34,7 +35,16 @@ def changing(environment: str) -> Iterator[None]:
                 f"another command is changing environment {environment!r} right now",
                 hint="Try again when it has ended",
             ) from error
-        yield
+        _held.add(file.fileno())
+        try:
+            yield
+        finally:
+            _held.discard(file.fileno())
+
+
+def held_descriptors() -> tuple[int, ...]:
+    """For children that must not outlive the lock: as long as one has them open, it is held."""
+    return tuple(_held)
 
 
 @contextmanager

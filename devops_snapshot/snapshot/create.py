@@ -88,8 +88,11 @@ def create(
     """
     check_name(name)
     _check_description(description)
-    if disk_only and not external:
-        raise DevopsError("an internal snapshot always has the memory of running guests")
+    if not external and (disk_only or nodes is not None):
+        raise DevopsError(
+            "an internal snapshot is one of all nodes, with the memory of running ones",
+            hint="Unset SNAPSHOTS_EXTERNAL, or set it to true",
+        )
     settle(environment)
     check_no_revert(environment)
     chosen = _chosen(environment, nodes)

@@ -66,8 +66,13 @@ def delete(
             f"an export is reading the snapshots of {environment.name!r}",
             hint="Delete when it has ended",
         )
-    settle(environment)
+    finished = settle(environment)
     targets = _targets(environment, name, children=children)
+    if not targets and name not in {*finished, *(row.name for row in rows_of(environment))}:
+        raise NotFoundError(
+            f"environment {environment.name!r} has no snapshot {name!r}",
+            hint=f"'dos.py snapshot-list {environment.name}' shows what it has",
+        )
     half_reverted = underway(environment, Underway.REVERTING)
     for target in targets:
         if target.snapshot.internal:
@@ -98,9 +103,4 @@ def _targets(environment: Environment, name: str, *, children: bool) -> list[_Ta
         if name in snapshots:
             names = with_descendants(snapshots, name) if children else [name]
             found += [_Target(node, domain, snapshots[gone]) for gone in reversed(names)]
-    if not found and name not in {row.name for row in rows_of(environment)}:
-        raise NotFoundError(
-            f"environment {environment.name!r} has no snapshot {name!r}",
-            hint=f"'dos.py snapshot-list {environment.name}' shows what it has",
-        )
     return found

@@ -8,8 +8,8 @@ The layers in between go on being what the older snapshots read.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from ..contract import Node, Volume
@@ -71,7 +71,7 @@ def _flatten(
             )
         block_jobs.pull(domain, target, base.uuid, progress, heed)
         block_jobs.flush(domain)
-        if Path(volume.uuid).exists():
+        if os.access(volume.uuid, os.R_OK):
             qemu_img.sync(volume.uuid)
     volume.backing_store = base
     volume.save()

@@ -104,7 +104,8 @@ def _difference(
             f"recorded is {then.memory_path}"
         )
     if now.parent != then.parent and then.parent in known:
-        return f"libvirt says that {who} descends from {now.parent!r}, recorded is {then.parent!r}"
+        on = now.parent or "nothing"
+        return f"libvirt says that {who} descends from {on}, recorded is {then.parent}"
     return None
 
 

@@ -12,6 +12,7 @@ that becomes superfluous goes last. Whatever is interrupted is done again by the
 from __future__ import annotations
 
 import enum
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,7 +170,7 @@ def _move_live(merge: Merge, way: Way, progress: Progress, heed: Callable[[], No
         block_jobs.pull(domain, target, below, progress, heed)
     block_jobs.flush(domain)
     kept = lower if way.commits else upper
-    if Path(kept.uuid).exists():
+    if os.access(kept.uuid, os.R_OK):  # else it is QEMU's alone, and QEMU has written it out
         qemu_img.sync(kept.uuid)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import HypervisorError
+from ..lock import held_descriptors
 from ..qcow2 import read_header
 
 COPY_SUFFIX = ".unshared"
@@ -20,7 +21,8 @@ COPY_SUFFIX = ".unshared"
 
 _POLL = 0.02  # seconds
 _DIE_WITH_US = ["setpriv", "--pdeathsig", "KILL", "--"]
-"""What goes on after a command was killed would work on the files of the next one."""
+"""What goes on after a command was killed would work on the files of the next one. Until it has
+asked to die as well, it holds the environment's lock with us."""
 _COPY = ["cp", "--reflink=auto", "--sparse=always", "--preserve=mode,ownership,xattr"]
 
 Heed = Callable[[], None]
@@ -109,6 +111,7 @@ def _run(command: list[str], heed: Heed) -> None:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             start_new_session=True,
+            pass_fds=held_descriptors(),
         )
     except OSError as error:
         raise HypervisorError(f"{command[0]} cannot be run: {error.strerror}") from error

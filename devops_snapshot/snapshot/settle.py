@@ -19,19 +19,21 @@ from .unfinished import roll_back
 LOG = logging.getLogger(__name__)
 
 
-def settle(environment: Environment) -> None:
+def settle(environment: Environment) -> list[str]:
     """Undo, finish and correct what killed commands, virsh and fuel-devops have left behind.
 
-    To be called while the environment's lock is held.
+    Returns the names of snapshots whose deletion was finished. To be called while the environment's
+    lock is held.
 
     :raises DevopsError: libvirt or the database do not answer
     """
     keep_promises(environment)
     roll_back(environment)
-    finish_deletions(environment)
+    finished = finish_deletions(environment)
     heal(environment)
     for node in environment.get_nodes():
         reconcile(node, domain_of(node))
+    return finished
 
 
 def keep_promises(environment: Environment) -> None:

@@ -175,7 +175,7 @@ def _reason(step: _Step) -> str:
         told = merge.obstacle(step)
         if told is not None:
             return told
-    return "put off; the next command that changes the environment does it"
+    return "not done yet; 'dos.py sync --repair' tries again"
 
 
 def _waiting(survey: Survey, step: _Step, reason: str) -> Waiting:

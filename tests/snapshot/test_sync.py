@@ -392,7 +392,7 @@ def test_what_waits_is_told_and_done(shelved: Shelf) -> None:
     forget(shelved.environment, "third")
     findings = compare(shelved.environment)
     assert {finding.kind for finding in findings} == {"layer-waits"}
-    assert f"({layer}) waits to be merged: " in shelved.told()
+    assert f"({layer}) waits to be removed or merged: " in shelved.told()
     call_command("sync", "env", stdout=io.StringIO())  # exits with 0
     before = shelved.node().get_volumes().count()
     assert repair(shelved.environment).remaining == ()

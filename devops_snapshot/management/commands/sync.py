@@ -100,8 +100,10 @@ def _complain(remaining: list[Finding], *, repaired: bool) -> None:
     """:raises ConflictError: differences remain"""
     if not remaining:
         return
-    count = f"{len(remaining)} difference{'s' if len(remaining) > 1 else ''}"
+    many = len(remaining) > 1
+    remain = f"{len(remaining)} difference{'s' if many else ''} between database and libvirt "
+    remain += "remain" if many else "remains"
     hint = ""
     if not repaired and any(finding.repair for finding in remaining):
         hint = "'dos.py sync --repair' repairs what can be"
-    raise ConflictError(f"{count} between database and libvirt remain", hint=hint)
+    raise ConflictError(remain, hint=hint)

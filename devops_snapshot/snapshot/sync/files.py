@@ -11,6 +11,7 @@ from django.apps import apps
 
 from ...contract import Volume
 from ...hypervisor import asking, connection_of
+from ...models import NodeSnapshot
 from ..images import chain_in
 from ..layers import chain_of
 from .finding import Finding
@@ -88,6 +89,7 @@ def stray_memories(nodes: Sequence[Seen]) -> Iterator[Finding]:
             own = seen.domain.name()
         snapshots = [*seen.known.values(), *seen.recorded.values()]
         named = {snapshot.memory_path for snapshot in snapshots}
+        named |= set(NodeSnapshot.objects.values_list("memory_path", flat=True))  # half taken
         for path in sorted(seen.images):
             if path not in named and _owner(PurePath(path).name, domains) == own:
                 yield seen.finding(

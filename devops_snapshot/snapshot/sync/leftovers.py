@@ -53,7 +53,7 @@ def waiting_layers(nodes: Sequence[Seen]) -> Iterator[Finding]:
                 environment.name,
                 item.node,
                 "layer-waits",
-                f"layer {item.layer} ({item.path}) waits to be merged: {item.reason}",
+                f"layer {item.layer} ({item.path}) waits to be removed or merged: {item.reason}",
                 "--repair tries again",
                 tidied,
                 differs=False,
