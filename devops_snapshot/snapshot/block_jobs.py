@@ -7,8 +7,8 @@ so whether it has done its work is seen from the chain itself.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import libvirt
@@ -17,10 +17,12 @@ import libvirt_qemu
 from ..errors import HypervisorError
 from ..hypervisor import asking
 from ..progress import Progress
+from . import notes
 from .domain_xml import open_chains, parse
 from .freeze import frozen
 
 _POLL = 0.05  # seconds
+_NOTE = "job"
 _FLAGS_ACTIVE = libvirt.VIR_DOMAIN_BLOCK_COMMIT_ACTIVE
 
 Heed = Callable[[], None]
@@ -42,7 +44,7 @@ def commit_active(
     :raises HypervisorError: refused or given up; the guest stands where it stood
     """
     flags = _FLAGS_ACTIVE if base else _FLAGS_ACTIVE | libvirt.VIR_DOMAIN_BLOCK_COMMIT_SHALLOW
-    with asking(f"committing the overlay of {target} of {domain.name()}"):
+    with _noted(domain, target), asking(f"committing the overlay of {target} of {domain.name()}"):
         domain.blockCommit(target, base, None, 0, flags)
         _wait(domain, target, progress, heed, until=lambda: _is_ready(domain, target))
         domain.blockJobAbort(target, libvirt.VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT)
@@ -55,7 +57,7 @@ def commit_below(
 
     :raises HypervisorError: refused or given up; the chain is as it was
     """
-    with asking(f"committing {top} of {domain.name()}"):
+    with _noted(domain, target), asking(f"committing {top} of {domain.name()}"):
         domain.blockCommit(target, base, top, 0, 0)
         _wait(domain, target, progress, heed, until=lambda: _has_ended(domain, target))
         if top in live_chain(domain, target):
@@ -70,7 +72,7 @@ def pull(domain: Any, target: str, base: str | None, progress: Progress, heed: H
     :param base: None: copy all, and stand on nothing
     :raises HypervisorError: refused or given up; the chain is as it was
     """
-    with asking(f"pulling into the overlay of {target} of {domain.name()}"):
+    with _noted(domain, target), asking(f"pulling into {target} of {domain.name()}"):
         if base is None:
             domain.blockPull(target, 0, 0)
         else:
@@ -91,11 +93,26 @@ def flush(domain: Any) -> None:
         libvirt_qemu.qemuMonitorCommand(domain, '{"execute":"stop"}', 0)
 
 
-def end_stray_job(domain: Any, target: str) -> None:
-    """End a job that a killed command has left behind."""
+@contextmanager
+def _noted(domain: Any, target: str) -> Iterator[None]:
+    """Inside, a job is ours: if we are killed, the next command ends it."""
+    notes.write(domain, _NOTE, target=target)
+    try:
+        yield
+    finally:
+        notes.remove(domain, _NOTE)
+
+
+def end_for_others(domain: Any) -> None:
+    """End the job of a command that was killed; the chain is then as before it, or as after it."""
+    note = notes.read(domain, _NOTE)
+    if note is None:
+        return
+    target = note["target"]
     with asking(f"ending a block job of {target} of {domain.name()}"):
         if domain.blockJobInfo(target, 0):
             domain.blockJobAbort(target, 0)
+    notes.remove(domain, _NOTE)
 
 
 def _wait(

@@ -94,11 +94,14 @@ class Merge:
             return is_ours and self.upper.uuid not in survey.foreign
         return self.lower.uuid not in survey.inside
 
-    def _price(self, way: Way) -> tuple[bool, bool, int]:
-        """A volume of the environment's template keeps its file; else it is the bytes to copy."""
+    def _price(self, way: Way) -> tuple[bool, bool, int, bool]:
+        """A volume of the environment's template keeps its file; else it is the bytes to copy.
+
+        A pull leaves out what the upper layer hides, so it is at most that.
+        """
         moved = self.upper if way.commits else self.lower
         loses_root = not way.commits and not self.survey.is_layer(self.lower)
-        return bool(self.linked(way)), loses_root, self.survey.allocated(moved)
+        return bool(self.linked(way)), loses_root, self.survey.allocated(moved), way.commits
 
 
 def obstacle(merge: Merge) -> str | None:
@@ -160,7 +163,6 @@ def _do(merge: Merge, way: Way, progress: Progress, heed: Callable[[], None]) ->
 def _move_live(merge: Merge, way: Way, progress: Progress, heed: Callable[[], None]) -> None:
     domain, lower, upper = merge.survey.domain, merge.lower, merge.upper
     target = str(merge.survey.target_of(upper.uuid))
-    block_jobs.end_stray_job(domain, target)
     if way is Way.COMMIT_ACTIVE:
         block_jobs.commit_active(domain, target, lower.uuid, progress, heed)
     elif way is Way.COMMIT_OPEN:

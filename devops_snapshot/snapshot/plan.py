@@ -109,7 +109,7 @@ def _check_no_job(domain: Any, disk: DomainDisk) -> None:
             raise ConflictError(
                 f"a block job is running on disk {disk.target} of {domain.name()}",
                 hint=f"Wait for it, or end it: virsh blockjob {domain.name()} {disk.target} "
-                "--abort; one that a killed command left behind ends with 'dos.py sync --repair'",
+                "--abort",
             )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import libvirt
@@ -18,8 +18,10 @@ from . import pool
 from .domain_xml import disks_of, parse
 from .images import Image, images_of
 from .layers import chain_of
-from .metadata import current_snapshot, snapshot_named, with_files
+from .metadata import current_snapshot, snapshot_named, snapshots_of, with_files
+from .overlays import files_in_use
 from .qemu_img import COPY_SUFFIX
+from .records import recorded_of
 from .replace import finish
 from .restore import redefine
 from .saved import forget_save_by_others
@@ -41,6 +43,7 @@ def reconcile(node: Node, domain: Any) -> list[str]:
         *_correct_disks(node, domain),
         *_correct_backing(node, images),
         *_adopt_overlays(node, images),
+        *_drop_empty_rows(node, domain, images),
     ]
     for line in corrected:
         LOG.info("%s", line)
@@ -72,6 +75,30 @@ def _adopt_overlays(node: Node, images: Mapping[str, Image]) -> list[str]:
                 adopted.append(f"{image.path} is volume {volume.name!r}")
                 break
     return adopted
+
+
+def _drop_empty_rows(node: Node, domain: Any, images: Mapping[str, Image]) -> list[str]:
+    """Rows of overlays whose file is gone, or was never made, and that nothing needs."""
+    volumes = list(node.get_volumes())
+    own = {volume.id for volume in volumes}
+    needed = {volume.backing_store_id for volume in volumes}
+    needed |= {device.volume.id for device in node.disk_devices if device.volume is not None}
+    empty = [
+        volume
+        for volume in volumes
+        if volume.backing_store_id in own and volume.id not in needed and volume.uuid not in images
+    ]
+    if not empty:
+        return []
+    snapshots = [*snapshots_of(domain).values(), *recorded_of(node).values()]
+    named = {disk.path for snapshot in snapshots for disk in snapshot.snapshotted}
+    named |= files_in_use(domain)
+    dropped = []
+    for volume in empty:
+        if volume.uuid not in named and not (volume.uuid and Path(volume.uuid).exists()):
+            dropped.append(f"volume {volume.name!r} has no file, and nothing needs it")
+            volume.remove()
+    return dropped
 
 
 def _correct_disks(node: Node, domain: Any) -> list[str]:

@@ -9,6 +9,7 @@ from django.apps import apps
 from ..contract import Environment
 from ..errors import DevopsError, NotFoundError, UnsupportedError
 from ..hypervisor import domain_of
+from . import block_jobs
 from .drop import finish_deletions
 from .heal import heal
 from .promise import keep_for_others
@@ -43,6 +44,7 @@ def keep_promises(environment: Environment) -> None:
             domain = domain_of(node)
         except (NotFoundError, UnsupportedError):
             continue
+        block_jobs.end_for_others(domain)
         thaw_for_others(domain)
         keep_for_others(domain)
 

@@ -12,7 +12,9 @@ from lxml import etree
 from devops_snapshot import snapshot as snapshots
 from devops_snapshot.devops.libvirt.models import LibvirtNode
 from devops_snapshot.snapshot.guard import FIRST_THAT_REVERTS, guarded, is_guarded
+from devops_snapshot.snapshot.layers import deepest
 from devops_snapshot.snapshot.metadata import snapshots_of
+from devops_snapshot.snapshot.pool import pool_directory
 from devops_snapshot.snapshot.sync import compare, repair
 from tests.devops.libvirt.builder import Builder
 
@@ -175,6 +177,89 @@ def fuel_devops_reverts(node: LibvirtNode, name: str) -> None:
         node.driver.conn.restoreFlags(memory, xml, libvirt.VIR_DOMAIN_SAVE_PAUSED)
     flags = libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REDEFINE | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_CURRENT
     node.domain.snapshotCreateXML(snapshot.getXMLDesc(0), flags)
+
+
+def fuel_devops_reverts_beneath_others(node: LibvirtNode, name: str) -> None:
+    """To a snapshot with children: the domain on the frozen layers, and at once a snapshot."""
+    snapshot = node.domain.snapshotLookupByName(name)
+    assert snapshot.numChildren()
+    if node.domain.isActive():
+        node.domain.destroy()
+    root = etree.fromstring(snapshot.getXMLDesc(0))
+    rows = {volume.uuid: volume for volume in node.get_volumes()}
+    for disk in root.findall("disks/disk[@snapshot='external']"):
+        device = next(d for d in node.disk_devices if d.target_dev == disk.get("name"))
+        device.volume = rows[disk.find("source").get("file")].backing_store
+        device.save()
+    xml = etree.tostring(root.find("domain")).decode()
+    memory = root.find("memory").get("file")
+    if memory is None:
+        node.driver.conn.defineXML(xml)
+    else:
+        node.driver.conn.restoreFlags(memory, xml, libvirt.VIR_DOMAIN_SAVE_PAUSED)
+    current = libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_CURRENT
+    flags = libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REDEFINE | current
+    node.domain.snapshotCreateXML(snapshot.getXMLDesc(0), flags)
+    fuel_devops_snapshots(node, f"{name}-revert")
+
+
+def fuel_devops_snapshots(node: LibvirtNode, name: str) -> None:
+    document = etree.Element("domainsnapshot")
+    etree.SubElement(document, "name").text = name
+    flags = libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REUSE_EXT
+    memory = etree.SubElement(document, "memory", snapshot="no")
+    if node.domain.isActive():
+        memory.set("snapshot", "external")
+        memory.set("file", str(pool_directory(node.driver) / f"memory-{node.name}.{name}"))
+    else:
+        flags |= libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY
+    disks = etree.SubElement(document, "disks")
+    for device in node.disk_devices:
+        if device.device != "disk":
+            etree.SubElement(disks, "disk", name=device.target_dev, snapshot="no")
+            continue
+        child = device.volume.create_child(name=f"{deepest(device.volume).name}.{name}")
+        child.format = "qcow2"
+        child.define()
+        device.volume = child
+        device.save()
+        disk = etree.SubElement(disks, "disk", name=device.target_dev, snapshot="external")
+        etree.SubElement(disk, "source", file=child.uuid)
+    node.domain.snapshotCreateXML(etree.tostring(document).decode(), flags)
+
+
+def test_fuel_devops_reverts_beneath_our_snapshots(row: Shelf) -> None:
+    """The one with two children, which is not the current one."""
+    snapshots.revert(row.environment, "root")
+    row.content[:] = row.held["root"]
+    fuel_devops_reverts_beneath_others(row.node, "root")
+    row.check()
+    row.write(90, 3)
+    row.held["root-revert"] = row.held["root"]
+    row.take("again")
+    row.check()
+    for name in ("root", "root-revert", "again"):
+        assert row.delete(name).waiting == ()
+        row.check()
+
+
+def test_fuel_devops_reverts_beneath_our_snapshots_with_memory(lab: Lab) -> None:
+    lab.write("beneath")
+    held = lab.seen()
+    lab.take("beneath")
+    lab.write("above")
+    above = lab.seen()
+    lab.take("above")
+    fuel_devops_reverts_beneath_others(lab.node("two"), "beneath")
+    lab.domain("two").resume()
+    assert lab.seen().two == held.two
+    lab.write("later")
+    lab.revert("above")
+    assert lab.seen() == above
+    lab.revert("beneath")
+    assert lab.seen() == held
+    lab.delete("beneath-revert")
+    lab.check()
 
 
 def test_fuel_devops_reverts_and_deletes_the_last_of_our_snapshots(lab: Lab) -> None:

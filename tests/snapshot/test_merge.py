@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -267,6 +268,33 @@ def test_deleting_while_the_guests_run(lab: Lab) -> None:
         assert lab.states()[:2] == [RUNNING, RUNNING]
     lab.revert("first")
     assert lab.seen() == held["first"]
+
+
+class Impatient:
+    """Whoever presses Ctrl-C as soon as a merge begins."""
+
+    def begin(self, what: str, total: int) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def advance(self, count: int) -> None:
+        pass
+
+
+def test_ctrl_c_during_a_merge(lab: Lab) -> None:
+    """The name is gone; the merge waits; the guests run on."""
+    lab.write("first")
+    lab.take("first")
+    lab.write("now")
+    now = lab.seen()
+    with pytest.raises(KeyboardInterrupt):
+        snapshots.delete(lab.environment, "first", progress=Impatient())
+    assert lab.names() == [BASE]
+    assert lab.states()[:2] == [RUNNING, RUNNING]
+    assert snapshots.waiting(lab.environment)
+    assert lab.seen() == now
+    assert snapshots.tidy(lab.environment) == []
+    lab.check()
+    assert lab.seen() == now
 
 
 def test_a_linked_layer_of_a_running_guest(lab: Lab) -> None:

@@ -11,7 +11,7 @@ from django.db import DatabaseError
 from ...connection import one_line
 from ...contract import Environment
 from ...errors import DevopsError
-from ..settle import keep_promises
+from ..settle import keep_promises, settle
 from .disks import moved_disks, moved_layers, thawed_layers, unknown_layers
 from .domains import gone_domains
 from .files import empty_rows, missing_files, stray_memories
@@ -81,6 +81,8 @@ def repair(environment: Environment) -> Outcome:
         if found:
             tried += found
             nodes = look(environment)
+    if all(seen.domain is not None for seen in nodes):
+        settle(environment)
     remaining = compare(environment)
     repaired = [finding for finding in tried if finding not in remaining and finding not in failed]
     return Outcome(tuple(repaired), tuple(remaining), failed)
