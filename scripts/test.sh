@@ -7,4 +7,5 @@ scripts/setup.sh
 .venv/bin/ruff check --quiet .
 .venv/bin/ruff format --check --quiet .
 .venv/bin/mypy devops_snapshot
-exec .venv/bin/pytest "$@"
+# Tests are shared out to the cores; each process has a bed of its own.
+exec .venv/bin/pytest --numprocesses auto --maxprocesses 4 --dist worksteal "$@"
