@@ -11,6 +11,7 @@ from ..manifest.check import FORWARD_MODES
 from ..manifest.definition import check_definition
 from ..manifest.reading import read_network
 from ..snapshot.domain_xml import parse
+from ..snapshot.pool import is_local
 
 
 def check_exportable(environment: Any) -> None:
@@ -44,6 +45,9 @@ def _of_networks(environment: Any) -> Iterator[str]:
 
 
 def _of_nodes(environment: Any) -> Iterator[str]:
+    for group in environment.get_groups():
+        if "connection_string" in group.driver.params and not is_local(group.driver):
+            yield f"group {group.name!r} is on another host: export it there"
     rows = environment.get_env_l2_network_devices()
     networks = {network.name for network in map(read_network, rows) if network is not None}
     for node in environment.get_nodes():

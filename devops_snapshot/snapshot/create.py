@@ -102,11 +102,15 @@ def create(
         if not external:
             return _create_internal(name, description, domains, resume, interrupts, undo)
         plans = [plan_node(environment, node, name, disk_only=disk_only) for node in chosen]
-        for plan in plans:
-            disks = [disk for disk in disks_of(plan.live) if disk.writable]
-            make_room(plan.node, plan.domain, disks, progress or Quiet(), interrupts.heed)
-        plans = [plan_node(environment, node, name, disk_only=disk_only) for node in chosen]
+        flattened = [_make_room(plan, progress or Quiet(), interrupts) for plan in plans]
+        if any(flattened):
+            plans = [plan_node(environment, node, name, disk_only=disk_only) for node in chosen]
         return _create_external(environment, name, description, plans, resume, interrupts, undo)
+
+
+def _make_room(plan: NodePlan, progress: Progress, interrupts: Interrupts) -> bool:
+    disks = [disk for disk in disks_of(plan.live) if disk.writable]
+    return make_room(plan.node, plan.domain, disks, progress, interrupts.heed)
 
 
 def _chosen(environment: Environment, names: Sequence[str] | None) -> list[Node]:

@@ -16,7 +16,7 @@ from ..contract import Node, Volume
 from ..errors import ConflictError, UnsupportedError
 from ..hypervisor import RunState, is_postmigrate, run_state
 from ..progress import Progress
-from . import block_jobs, qemu_img
+from . import block_jobs, pool, qemu_img
 from .domain_xml import DomainDisk
 from .images import chain_in, images_of
 from .layers import chain_of
@@ -32,19 +32,22 @@ def make_room(
     disks: list[DomainDisk],
     progress: Progress,
     heed: Callable[[], None],
-) -> None:
-    """Let every disk take one more overlay.
+) -> bool:
+    """Let every disk take one more overlay; returns whether anything was changed.
 
     :raises ConflictError: the guest has not run since its memory was saved, so its layers are fixed
     :raises DevopsError: the data cannot be copied; nothing has changed
     """
     images = images_of(node.driver)
+    flattened = False
     for disk in disks:
         volume = device_of(node, disk).volume
         if volume is not None and len(chain_in(images, volume.uuid)) >= MAX_CHAIN:
             size = sum(images[path].allocated for path in chain_in(images, volume.uuid)[1:-1])
             progress.begin(f"Flattening {volume.name}", size)
             _flatten(node, domain, disk.target, volume, progress, heed)
+            flattened = True
+    return flattened
 
 
 def _flatten(
@@ -61,6 +64,12 @@ def _flatten(
             f"{volume.uuid} stands on {MAX_CHAIN} images or more that belong to no snapshot"
         )
     if run_state(domain) is RunState.SHUTOFF:
+        if not pool.is_local(node.driver):
+            raise ConflictError(
+                f"the disk {target} of node {node.name!r} has {MAX_CHAIN} layers, and no more can "
+                "be added from another host while it is off",
+                hint="Start it, or take the snapshot on its host",
+            )
         qemu_img.rebase(volume.uuid, base.uuid, base.format, heed)
     else:
         if is_postmigrate(domain):
@@ -71,7 +80,7 @@ def _flatten(
             )
         block_jobs.pull(domain, target, base.uuid, progress, heed)
         block_jobs.flush(domain)
-        if os.access(volume.uuid, os.R_OK):
+        if pool.is_local(node.driver) and os.access(volume.uuid, os.R_OK):
             qemu_img.sync(volume.uuid)
     volume.backing_store = base
     volume.save()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from .. import storage_pool
 from ..contract import Pool
 from ..errors import FormatError
 from ..hypervisor import asking
-from ..qcow2 import read_header
+from ..qcow2 import ImageHeader, read_header
 from . import pool
 
 _BLOCK = 512  # bytes; the unit of st_blocks on Linux
@@ -27,62 +28,70 @@ class Image:
 
     :param backing: the file that its header names, as an absolute path
     :param allocated: bytes on disk
+    :param links: names that the file has; 1 where it cannot be seen from here
+    :param has_internal_snapshots: snapshots lie inside; False where it cannot be seen from here
     """
 
     path: str
     backing: str | None
     allocated: int
-
-    @property
-    def links(self) -> int:
-        """Names that the file has; 1 where it cannot be seen from here."""
-        try:
-            return Path(self.path).stat().st_nlink
-        except OSError:
-            return 1
-
-    @property
-    def has_internal_snapshots(self) -> bool:
-        """Whether snapshots lie inside; False where it cannot be read from here."""
-        with suppress(OSError, FormatError):
-            return read_header(Path(self.path)).internal_snapshots > 0
-        return False
+    links: int = 1
+    has_internal_snapshots: bool = False
 
 
 def images_of(driver: Pool) -> dict[str, Image]:
-    """All images of a driver's pool by path.
+    """All images of a driver's pool by path, also those that came without libvirt's doing.
 
-    libvirt reads their headers, so no permission on the files is needed. Files that came without
-    its doing are seen, too.
+    Read from the files themselves; where they are another host's, or not ours to read, libvirt is
+    asked, which then has to read its pool again.
+
+    :raises HypervisorError: libvirt cannot do so now: something is being written into the pool
     """
+    if pool.is_local(driver):
+        with suppress(PermissionError):
+            files = [path for path in pool.pool_directory(driver).iterdir() if path.is_file()]
+            images = [_read(path) for path in files]
+            return {image.path: image for image in images if image is not None}
     with asking(f"listing storage pool {driver.storage_pool_name}"):
         libvirt_pool = pool.pool_of(driver)
         storage_pool.refresh(libvirt_pool)
-        documents = [volume.XMLDesc() for volume in _volumes(libvirt_pool)]
-    images = [_image(document) for document in documents]
-    return {image.path: image for image in images}
+        told = [_told(volume.XMLDesc()) for volume in _volumes(libvirt_pool)]
+    return {image.path: image for image in told}
+
+
+def _read(path: Path) -> Image | None:
+    """None for a file that has just gone."""
+    try:
+        status = path.stat()
+        header = read_header(path)
+    except FileNotFoundError:
+        return None
+    except FormatError:  # it is being made, or damaged: nobody can stand on what it says
+        header = ImageHeader(format="qcow2", virtual_size=0)
+    return Image(
+        path=str(path),
+        backing=_absolute(path, header.backing_file),
+        allocated=status.st_blocks * _BLOCK,
+        links=status.st_nlink,
+        has_internal_snapshots=header.internal_snapshots > 0,
+    )
+
+
+def _absolute(image: Path, backing: str | None) -> str | None:
+    return None if backing is None else posixpath.normpath(image.parent / backing)
 
 
 def _volumes(libvirt_pool: Any) -> list[Any]:
     return list(libvirt_pool.listAllVolumes())
 
 
-def _image(document: str) -> Image:
+def _told(document: str) -> Image:
     root = etree.fromstring(document)
-    path = root.findtext("target/path") or ""
     return Image(
-        path=path,
+        path=root.findtext("target/path") or "",
         backing=root.findtext("backingStore/path"),
-        allocated=_allocated(path, int(root.findtext("allocation") or 0)),
+        allocated=int(root.findtext("allocation") or 0),
     )
-
-
-def _allocated(path: str, told: int) -> int:
-    """As it is now: libvirt tells what it was at the last look."""
-    try:
-        return Path(path).stat().st_blocks * _BLOCK
-    except OSError:
-        return told
 
 
 def chain_in(images: Mapping[str, Image], path: str) -> list[str]:

@@ -25,7 +25,7 @@ from ..errors import ConflictError, DevopsError, HypervisorError
 from ..hypervisor import RunState, asking, is_postmigrate
 from ..progress import Progress
 from ..qcow2 import read_header
-from . import block_jobs, qemu_img
+from . import block_jobs, pool, qemu_img
 from .domain_xml import disks_of, parse
 from .metadata import current_snapshot, snapshots_of, with_files_renamed
 from .records import rename_files
@@ -89,6 +89,8 @@ class Merge:
 
     def _is_harmless(self, way: Way) -> bool:
         survey = self.survey
+        if not way.is_live and not pool.is_local(survey.node.driver):
+            return False  # the same path may be another file here
         if way.commits:
             is_ours = all(volume.id in survey.volumes for volume in self.above)
             return is_ours and self.upper.uuid not in survey.foreign
@@ -111,6 +113,8 @@ def obstacle(merge: Merge) -> str | None:
         if volume.uuid not in survey.images:
             return f"{volume.uuid} is not there"
     ways = merge.ways()
+    if not ways and not pool.is_local(survey.node.driver):
+        return "its files are on another host, so it can only be merged while the guest is on"
     if not ways:
         return f"others stand on {merge.upper.uuid}, of whom the database does not know"
     if ways[0].is_live:
@@ -172,8 +176,8 @@ def _move_live(merge: Merge, way: Way, progress: Progress, heed: Callable[[], No
         block_jobs.pull(domain, target, below, progress, heed)
     block_jobs.flush(domain)
     kept = lower if way.commits else upper
-    if os.access(kept.uuid, os.R_OK):  # else it is QEMU's alone, and QEMU has written it out
-        qemu_img.sync(kept.uuid)
+    if pool.is_local(merge.survey.node.driver) and os.access(kept.uuid, os.R_OK):
+        qemu_img.sync(kept.uuid)  # else it is QEMU's alone, and QEMU has written it out
 
 
 def _move(merge: Merge, way: Way, heed: Callable[[], None]) -> None:

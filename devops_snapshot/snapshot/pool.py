@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path, PurePath
 from typing import Any
+from urllib.parse import urlsplit
 
 from .. import storage_pool
 from ..contract import Pool
@@ -69,8 +70,18 @@ def _fitting(name: str, suffix: str) -> str:
     return name + suffix
 
 
+_LOCAL = (None, "", "localhost", "127.0.0.1", "::1")
+
+
+def is_local(driver: Pool) -> bool:
+    """Whether its libvirt is this host's, so that a path means the same file to both."""
+    return urlsplit(driver.connection_string).hostname in _LOCAL
+
+
 def is_there(driver: Pool, path: str) -> bool:
     """Whether there is such a file. libvirt may remember one that is gone, so it is asked last."""
+    if not is_local(driver):
+        return volume_at(driver, path) is not None
     try:
         return Path(path).exists()
     except PermissionError:
@@ -100,7 +111,7 @@ def remove_file(driver: Pool, path: PurePath | str) -> None:
             volume = storage_pool.find_by_path(pool_of(driver), str(path))
             if volume is not None:
                 volume.delete(0)
-    if volume is None:
+    if volume is None and is_local(driver):
         _unlink(Path(path))
 
 

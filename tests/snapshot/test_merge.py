@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,7 +17,7 @@ from devops_snapshot.devops.libvirt.models import LibvirtNode
 from devops_snapshot.errors import ConflictError
 from devops_snapshot.lock import reading
 from devops_snapshot.qcow2 import read_header
-from devops_snapshot.snapshot import flatten
+from devops_snapshot.snapshot import flatten, pool
 from devops_snapshot.snapshot.metadata import snapshots_of
 from devops_snapshot.write_guard import guarded
 from tests.devops.libvirt.builder import Builder
@@ -352,3 +353,26 @@ def test_the_guard_keeps_qemu_from_writing(row: Shelf) -> None:
         with pytest.raises(ConflictError, match="being written"), guarded([row.layer("four")]):
             pass
         writer.communicate(b"quit\n")
+
+
+@pytest.mark.parametrize(
+    ("uri", "here"),
+    [
+        ("qemu:///system", True),
+        ("qemu:///system?socket=/run/libvirt/libvirt-sock", True),
+        ("qemu+tcp://localhost/system", True),
+        ("qemu+ssh://root@lab-7/system", False),
+        ("qemu+tls://[2001:db8::7]:16514/system", False),
+    ],
+)
+def test_files_of_another_host_are_not_taken_for_ours(
+    row: Shelf, monkeypatch: pytest.MonkeyPatch, uri: str, here: bool
+) -> None:
+    """The same path may be another file here."""
+    layer = row.layer("one")
+    assert pool.is_local(SimpleNamespace(connection_string=uri)) is here
+    monkeypatch.setattr(pool, "is_local", lambda _: here)
+    waits = [wait for wait in row.delete("one").waiting if wait.node == "a"]
+    assert [wait.path for wait in waits] == ([] if here else [layer])
+    assert all("another host" in wait.reason for wait in waits)
+    row.check()
