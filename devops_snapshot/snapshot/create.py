@@ -35,7 +35,7 @@ from .overlays import Overlay
 from .plan import NodePlan, make_overlays, plan_node
 from .quiesce import quiesced
 from .records import forget, recorded_of, remember
-from .restore import redefine
+from .restore import forget_chains, redefine
 from .settle import settle
 from .switch import switch_disks
 from .undo import Undo, undoing
@@ -179,6 +179,7 @@ def _create_external(
         interrupts.heed()
     created = int(time.time())
     for plan in plans:
+        forget_chains(plan.domain)
         _tell_libvirt(plan, name, description, created, overlays[plan.node.id], undo)
     states = {plan.node.name: plan.state for plan in plans}
     domains = {plan.node.name: plan.domain for plan in plans}

@@ -21,6 +21,7 @@ from .domain_xml import DomainDisk
 from .images import chain_in, images_of
 from .layers import chain_of
 from .overlays import device_of
+from .restore import forget_chains
 
 MAX_CHAIN = 20
 """Images of a disk, the one that the guest writes to included."""
@@ -82,6 +83,7 @@ def _flatten(
         block_jobs.flush(domain)
         if pool.is_local(node.driver) and os.access(volume.uuid, os.R_OK):
             qemu_img.sync(volume.uuid)
+    forget_chains(domain)
     volume.backing_store = base
     volume.save()
 

@@ -30,7 +30,7 @@ from .domain_xml import disks_of, parse
 from .metadata import current_snapshot, snapshots_of, with_files_renamed
 from .records import rename_files
 from .replace import announce, replace
-from .restore import define, redefine
+from .restore import define, forget_chains, redefine
 from .survey import Survey
 
 
@@ -147,6 +147,7 @@ def carry_out(merge: Merge, progress: Progress, heed: Callable[[], None]) -> Non
 
 def _do(merge: Merge, way: Way, progress: Progress, heed: Callable[[], None]) -> None:
     moved = merge.upper if way.commits else merge.lower
+    forget_chains(merge.survey.domain)
     progress.begin(f"Merging {moved.name}", merge.survey.allocated(moved))
     if not way.commits and not merge.survey.is_layer(merge.lower):
         announce(merge.upper, merge.lower)

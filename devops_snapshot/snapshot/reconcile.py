@@ -23,7 +23,7 @@ from .overlays import files_in_use
 from .qemu_img import COPY_SUFFIX
 from .records import recorded_of
 from .replace import finish
-from .restore import redefine
+from .restore import forget_chains, redefine
 from .saved import forget_save_by_others
 
 LOG = logging.getLogger(__name__)
@@ -36,6 +36,7 @@ def reconcile(node: Node, domain: Any) -> list[str]:
     Only files that the database knows are taken for an answer: what else differs is for
     ``dos.py sync``.
     """
+    forget_chains(domain)
     images = images_of(node.driver)
     finish(node, images)
     _remove_copies(node, images)

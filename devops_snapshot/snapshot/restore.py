@@ -58,6 +58,19 @@ def define(
         return connection.defineXML(serialise(adapted))
 
 
+def forget_chains(domain: Any) -> None:
+    """Let libvirt read the chains from the images when the domain starts the next time.
+
+    While a guest runs, libvirt writes them into the persistent definition as well. There they stay,
+    and QEMU believes them, when layers have been merged or chains flattened since.
+    """
+    with asking(f"reading the definition of {domain.name()}"):
+        flags = libvirt.VIR_DOMAIN_XML_SECURE | libvirt.VIR_DOMAIN_XML_INACTIVE
+        inactive = parse(domain.XMLDesc(flags))
+    if inactive.find("./devices/disk/backingStore/source") is not None:
+        define(domain.connect(), inactive, {})
+
+
 def redefine(domain: Any, document: str, *, current: bool = True) -> Any:
     """Tell libvirt of a snapshot, if ``current`` as the one that "now" descends from."""
     flags = libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REDEFINE

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from lxml import etree
 
 from devops_snapshot import snapshot as snapshots
 from devops_snapshot.devops.libvirt.models import LibvirtNode
@@ -245,6 +246,25 @@ def test_chains_stay_short(shelf: Builder, monkeypatch: pytest.MonkeyPatch, runn
         assert row.delete(name).waiting == ()
     row.check()
     assert len(row.layers()) == 2
+
+
+def test_the_next_start_finds_the_merged_layers(shelf: Builder) -> None:
+    """libvirt writes the chain of a running guest into its persistent definition."""
+    row = Shelf(shelf)
+    row.write(1, 1)
+    row.node.start()
+    snapshots.create(shelf.environment, "first", resume=False, nodes=["a"])
+    assert snapshots.delete(shelf.environment, "first").waiting
+    snapshots.create(shelf.environment, "second", resume=False, nodes=["a"])
+    row.node.destroy()
+    assert snapshots.tidy(shelf.environment) == []
+    row.node.start()
+    live = etree.fromstring(row.node.domain.XMLDesc(0))
+    chain = [source.get("file") for source in live.find("devices/disk").iter("source")]
+    row.node.destroy()
+    assert chain == row.layers()
+    assert len(chain) == 2
+    row.check()
 
 
 def test_twenty_images_are_the_most() -> None:
