@@ -72,6 +72,7 @@ def _flatten(
                 hint="Start it, or take the snapshot on its host",
             )
         qemu_img.rebase(volume.uuid, base.uuid, base.format, heed)
+        qemu_img.sync(volume.uuid)
     else:
         if is_postmigrate(domain):
             raise ConflictError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -55,7 +55,7 @@ def images_of(driver: Pool) -> dict[str, Image]:
     with asking(f"listing storage pool {driver.storage_pool_name}"):
         libvirt_pool = pool.pool_of(driver)
         storage_pool.refresh(libvirt_pool)
-        told = [_told(volume.XMLDesc()) for volume in _volumes(libvirt_pool)]
+        told = [_told(document) for document in _documents(libvirt_pool)]
     return {image.path: image for image in told}
 
 
@@ -81,8 +81,13 @@ def _absolute(image: Path, backing: str | None) -> str | None:
     return None if backing is None else posixpath.normpath(image.parent / backing)
 
 
-def _volumes(libvirt_pool: Any) -> list[Any]:
-    return list(libvirt_pool.listAllVolumes())
+def _documents(libvirt_pool: Any) -> Iterator[str]:
+    for volume in libvirt_pool.listAllVolumes():
+        try:
+            yield volume.XMLDesc()
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:  # it has just gone
+                raise
 
 
 def _told(document: str) -> Image:

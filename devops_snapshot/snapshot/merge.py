@@ -13,25 +13,20 @@ from __future__ import annotations
 
 import enum
 import os
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import libvirt
-from django.db import transaction
-
 from ..contract import Volume
 from ..errors import ConflictError, DevopsError, HypervisorError
-from ..hypervisor import RunState, asking, is_postmigrate
+from ..hypervisor import RunState, is_postmigrate
 from ..progress import Progress
 from ..qcow2 import read_header
 from . import block_jobs, pool, qemu_img
-from .domain_xml import disks_of, parse
-from .metadata import current_snapshot, snapshots_of, with_files_renamed
-from .records import rename_files
-from .replace import announce, replace
-from .restore import define, forget_chains, redefine
+from .block_jobs import Heed
+from .replace import announce
+from .restore import forget_chains
 from .survey import Survey
+from .takeover import lower_takes_over, upper_takes_over
 
 
 class Way(enum.Enum):
@@ -65,6 +60,12 @@ class Merge:
         """What stands on the upper one."""
         return self.survey.children.get(self.upper.id, ())
 
+    @property
+    def below(self) -> str | None:
+        """What the lower one stands on. What a raw file says of that, a guest has written."""
+        is_qcow2 = self.lower.format == "qcow2"
+        return self.survey.images[self.lower.uuid].backing if is_qcow2 else None
+
     def written(self, way: Way) -> list[str]:
         """The files that are changed."""
         if way.commits:
@@ -94,7 +95,9 @@ class Merge:
         if way.commits:
             is_ours = all(volume.id in survey.volumes for volume in self.above)
             return is_ours and self.upper.uuid not in survey.foreign
-        return self.lower.uuid not in survey.inside
+        image = survey.images.get(self.lower.uuid)
+        has_others = image is not None and image.has_internal_snapshots
+        return self.lower.uuid not in survey.inside and not has_others
 
     def _price(self, way: Way) -> tuple[bool, bool, int, bool]:
         """A volume of the environment's template keeps its file; else it is the bytes to copy.
@@ -125,137 +128,89 @@ def obstacle(merge: Merge) -> str | None:
     return None
 
 
-def carry_out(merge: Merge, progress: Progress, heed: Callable[[], None]) -> None:
-    """Merge; where one way fails, the other is tried.
+def carry_out(merge: Merge, progress: Progress, heed: Heed) -> None:
+    """Merge; where one way cannot even begin, or is given up, the other is tried.
 
     :raises DevopsError: it cannot be done now; nothing was lost
     """
     hindrance = obstacle(merge)
     if hindrance is not None:
         raise ConflictError(hindrance)
+    way = _move_data(merge, progress, heed)
+    _secure(merge, way)
+    if way.commits:
+        lower_takes_over(merge.survey, merge.lower, merge.upper, heed)
+    else:
+        upper_takes_over(merge.survey, merge.lower, merge.upper)
+
+
+def _move_data(merge: Merge, progress: Progress, heed: Heed) -> Way:
+    """Returns the way in which it was done.
+
+    :raises DevopsError: in no way; what is read through the layers is the same as before
+    """
+    forget_chains(merge.survey.domain)
     first: DevopsError | None = None
     for way in merge.ways():
+        moved = merge.upper if way.commits else merge.lower
+        progress.begin(f"Merging {moved.name}", merge.survey.allocated(moved))
+        if not way.commits and not merge.survey.is_layer(merge.lower):
+            announce(merge.upper, merge.lower)
         try:
-            _do(merge, way, progress, heed)
+            _move(merge, way, progress, heed)
         except DevopsError as error:
             first = first or error
+            if not _is_as_before(merge):
+                raise
         else:
-            return
+            return way
     assert first is not None, "there is at least one way"
     raise first
 
 
-def _do(merge: Merge, way: Way, progress: Progress, heed: Callable[[], None]) -> None:
-    moved = merge.upper if way.commits else merge.lower
-    forget_chains(merge.survey.domain)
-    progress.begin(f"Merging {moved.name}", merge.survey.allocated(moved))
-    if not way.commits and not merge.survey.is_layer(merge.lower):
-        announce(merge.upper, merge.lower)
-    if way.is_live:
-        if merge.linked(way):
-            raise ConflictError(f"{merge.linked(way)[0]} has a second name (hard link)")
-        _move_live(merge, way, progress, heed)
-    else:
-        for path in merge.linked(way):
-            qemu_img.unshare(path, heed)
-        _move(merge, way, heed)
-    if way.commits:
-        _lower_takes_over(merge, heed)
-    else:
-        _upper_takes_over(merge)
+def _is_as_before(merge: Merge) -> bool:
+    """Whether QEMU has open what it had: else the way that failed has done its work after all."""
+    target = merge.survey.target_of(merge.upper.uuid)
+    if target is None:
+        return True
+    return block_jobs.live_chain(merge.survey.domain, target) == merge.survey.live[target]
 
 
-def _move_live(merge: Merge, way: Way, progress: Progress, heed: Callable[[], None]) -> None:
-    domain, lower, upper = merge.survey.domain, merge.lower, merge.upper
-    target = str(merge.survey.target_of(upper.uuid))
-    if way is Way.COMMIT_ACTIVE:
-        block_jobs.commit_active(domain, target, lower.uuid, progress, heed)
+def _move(merge: Merge, way: Way, progress: Progress, heed: Heed) -> None:
+    survey, lower, upper = merge.survey, merge.lower, merge.upper
+    if way.is_live and merge.linked(way):
+        raise ConflictError(f"{merge.linked(way)[0]} has a second name (hard link)")
+    for path in merge.linked(way):
+        qemu_img.unshare(path, heed)
+    below, target = merge.below, str(survey.target_of(upper.uuid))
+    if way is Way.COMMIT:
+        qemu_img.commit(upper.uuid, lower.uuid, lower.format, heed)
+    elif way is Way.PULL:
+        qemu_img.rebase(upper.uuid, below, _backing_format(lower), heed)
+    elif way is Way.COMMIT_ACTIVE:
+        block_jobs.commit_active(survey.domain, target, lower.uuid, progress, heed)
     elif way is Way.COMMIT_OPEN:
-        block_jobs.commit_below(domain, target, lower.uuid, upper.uuid, progress, heed)
+        block_jobs.commit_below(survey.domain, target, lower.uuid, upper.uuid, progress, heed)
     else:
-        below = merge.survey.images[lower.uuid].backing
-        block_jobs.pull(domain, target, below, progress, heed)
-    block_jobs.flush(domain)
-    kept = lower if way.commits else upper
+        block_jobs.pull(survey.domain, target, below, progress, heed)
+
+
+def _secure(merge: Merge, way: Way) -> None:
+    """Bring onto the disk what the file that goes has held."""
+    if way.is_live:
+        block_jobs.flush(merge.survey.domain)
+    kept = merge.lower if way.commits else merge.upper
     if pool.is_local(merge.survey.node.driver) and os.access(kept.uuid, os.R_OK):
         qemu_img.sync(kept.uuid)  # else it is QEMU's alone, and QEMU has written it out
 
 
-def _move(merge: Merge, way: Way, heed: Callable[[], None]) -> None:
-    lower, upper = merge.lower, merge.upper
-    if way is Way.COMMIT:
-        qemu_img.commit(upper.uuid, lower.uuid, lower.format, heed)
-    else:
-        below = merge.survey.images[lower.uuid].backing
-        qemu_img.rebase(upper.uuid, below, _backing_format(lower), heed)
-
-
 def _backing_format(volume: Volume) -> str | None:
     """Of what a volume stands on."""
+    if volume.format != "qcow2":
+        return None
     if volume.backing_store is not None:
         return volume.backing_store.format
     try:
         return read_header(Path(volume.uuid)).backing_format
     except OSError as error:
         raise HypervisorError(f"{volume.uuid} cannot be read: {error.strerror}") from error
-
-
-def _lower_takes_over(merge: Merge, heed: Callable[[], None]) -> None:
-    """Let all that stands on the upper file, or names it, do so with the lower one."""
-    survey, lower, upper = merge.survey, merge.lower, merge.upper
-    open_now = {path for chain in survey.live.values() for path in chain}
-    for volume in merge.above:
-        if volume.uuid not in open_now:  # else QEMU has done so
-            qemu_img.point_at(volume.uuid, lower.uuid, lower.format, heed)
-    _repoint_definition(merge)
-    with transaction.atomic():
-        _repoint_rows(merge, lower)
-        rename_files(survey.node, {upper.uuid: lower.uuid})
-    _repoint_snapshots(merge)
-    upper.remove()
-
-
-def _upper_takes_over(merge: Merge) -> None:
-    """Let the lower file go; a volume of the template keeps its row, and gets the upper file."""
-    lower, upper = merge.lower, merge.upper
-    if not merge.survey.is_layer(lower):
-        replace(merge.survey.node, upper, lower)
-        return
-    upper.backing_store = lower.backing_store
-    upper.save()
-    lower.remove()
-
-
-def _repoint_rows(merge: Merge, lower: Volume) -> None:
-    for volume in merge.above:
-        volume.backing_store = lower
-        volume.save()
-    for device in merge.survey.node.disk_devices:
-        if device.volume is not None and device.volume.id == merge.upper.id:
-            device.volume = lower
-            device.save()
-
-
-def _repoint_definition(merge: Merge) -> None:
-    """The persistent definition; QEMU has seen to the running one."""
-    domain, lower, upper = merge.survey.domain, merge.lower, merge.upper
-    with asking(f"reading the definition of {domain.name()}"):
-        flags = libvirt.VIR_DOMAIN_XML_SECURE | libvirt.VIR_DOMAIN_XML_INACTIVE
-        inactive = parse(domain.XMLDesc(flags))
-    stale = [disk.target for disk in disks_of(inactive) if disk.path == upper.uuid]
-    if stale:
-        sources = dict.fromkeys(stale, (lower.uuid, lower.format))
-        define(merge.survey.node.driver.conn, inactive, sources)
-
-
-def _repoint_snapshots(merge: Merge) -> None:
-    domain, renamed = merge.survey.domain, {merge.upper.uuid: merge.lower.uuid}
-    now = current_snapshot(domain)
-    for snapshot in snapshots_of(domain).values():
-        document = with_files_renamed(snapshot.xml, renamed)
-        if _names(snapshot.xml, renamed):
-            redefine(domain, document, current=snapshot.name == now)
-
-
-def _names(xml: str, paths: Sequence[str] | dict[str, str]) -> bool:
-    return any(source.get("file") in paths for source in parse(xml).iterfind(".//source[@file]"))

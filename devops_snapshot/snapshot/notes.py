@@ -14,6 +14,7 @@ from lxml import etree
 from ..connection import found
 from ..hypervisor import asking
 
+_LIFE = "life"
 _URI = "urn:devops-snapshot:"
 _ELEMENT = libvirt.VIR_DOMAIN_METADATA_ELEMENT
 _LIVE = libvirt.VIR_DOMAIN_AFFECT_LIVE
@@ -21,7 +22,7 @@ _LIVE = libvirt.VIR_DOMAIN_AFFECT_LIVE
 
 def write(domain: Any, name: str, **values: str) -> None:
     """Leave a note on a domain that is on, in place of an earlier one of that name."""
-    text = etree.tostring(etree.Element(name, values), encoding="unicode")
+    text = etree.tostring(etree.Element(name, {**values, _LIFE: _life(domain)}), encoding="unicode")
     _set(domain, name, text)
 
 
@@ -37,13 +38,19 @@ def read(domain: Any, name: str) -> dict[str, str] | None:
         )
     if text is None:
         return None
-    return {str(key): str(value) for key, value in etree.fromstring(text).attrib.items()}
+    values = {str(key): str(value) for key, value in etree.fromstring(text).attrib.items()}
+    return values if values.pop(_LIFE, None) == _life(domain) else None
 
 
 def remove(domain: Any, name: str) -> None:
     """Take a note away, if it is there and the domain is on."""
     if read(domain, name) is not None:
         _set(domain, name, None)
+
+
+def _life(domain: Any) -> str:
+    """Of the QEMU that runs: a note that came back with a memory file is from another one."""
+    return str(domain.ID())
 
 
 def without_notes(definition: etree._Element) -> None:

@@ -35,7 +35,6 @@ def commit(upper: str, lower: str, lower_format: str, heed: Heed) -> None:
     """
     _name_backing_format(upper, lower, lower_format, heed)
     _run(["qemu-img", "commit", "-q", "-d", "-f", "qcow2", "-b", lower, upper], heed)
-    sync(lower)
 
 
 def rebase(image: str, base: str | None, base_format: str | None, heed: Heed) -> None:
@@ -44,7 +43,6 @@ def rebase(image: str, base: str | None, base_format: str | None, heed: Heed) ->
     :raises HypervisorError: what qemu-img said
     """
     _run(["qemu-img", "rebase", "-q", "-f", "qcow2", *_backing(base, base_format), image], heed)
-    sync(image)
 
 
 def point_at(image: str, base: str | None, base_format: str | None, heed: Heed) -> None:

@@ -63,7 +63,9 @@ def finish(node: Node, images: Mapping[str, Image]) -> None:
 def _is_independent(images: Mapping[str, Image], upper: Volume, lower: Volume) -> bool:
     """Whether all was copied: then the upper image stands on what the lower one stands on."""
     above, below = images.get(upper.uuid), images.get(lower.uuid)
-    return above is not None and below is not None and above.backing == below.backing
+    if above is None or below is None:
+        return False
+    return above.backing == (below.backing if lower.format == "qcow2" else None)
 
 
 def _remove_superseded(node: Node, volume: Volume) -> None:

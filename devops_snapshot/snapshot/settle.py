@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from django.apps import apps
 
-from ..contract import Environment
+from ..contract import Environment, Node
 from ..errors import DevopsError, NotFoundError, UnsupportedError
 from ..hypervisor import domain_of
+from ..interrupts import held_back
+from ..lock import is_read
 from . import block_jobs
 from .drop import finish_deletions
 from .heal import heal
 from .promise import keep_for_others
 from .quiesce import thaw_for_others
 from .reconcile import reconcile
+from .takeover import finish_commits
 from .unfinished import roll_back
 
 LOG = logging.getLogger(__name__)
@@ -32,9 +36,22 @@ def settle(environment: Environment) -> list[str]:
     roll_back(environment)
     finished = finish_deletions(environment)
     heal(environment)
+    exported = is_read(environment.name)
     for node in environment.get_nodes():
-        reconcile(node, domain_of(node))
+        domain = domain_of(node)
+        if not exported:
+            _finish_commits(node, domain)
+        reconcile(node, domain)
     return finished
+
+
+def _finish_commits(node: Node, domain: Any) -> None:
+    """What cannot be finished now is tidied up later."""
+    try:
+        with held_back() as interrupts:
+            finish_commits(node, domain, interrupts.heed)
+    except DevopsError as error:
+        LOG.info("layers of node %s stay as they are: %s", node.name, error)
 
 
 def keep_promises(environment: Environment) -> None:

@@ -137,8 +137,15 @@ def _stands_on(domain: Any) -> tuple[frozenset[str], dict[str, tuple[str, ...]]]
 
 
 def _foreign(node: Node, domain: Any, images: dict[str, Image]) -> frozenset[str]:
-    rows = apps.get_model("devops", "Volume").objects.values_list("params", flat=True)
-    known = {(params or {}).get("uuid") for params in rows}
-    strangers = [image for image in images.values() if image.path not in known]
-    backing = frozenset(image.backing for image in strangers if image.backing)
+    """What stands on which file without the database knowing that it does."""
+    objects: Any = apps.get_model("devops", "Volume").objects
+    rows = list(objects.values_list("id", "params", "backing_store_id", "node_id"))
+    paths = {row: (params or {}).get("uuid") for row, params, _, _ in rows}
+    known = {(paths[row], paths.get(below)) for row, _, below, _ in rows}
+    own = {paths[row] for row, _, _, owner in rows if owner == node.id}
+    backing = frozenset(
+        image.backing
+        for image in images.values()
+        if image.backing and image.path not in own and (image.path, image.backing) not in known
+    )
     return backing | used_by_other_domains(node.driver.conn, domain)

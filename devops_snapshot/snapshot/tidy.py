@@ -27,6 +27,7 @@ from .reconcile import name_now, reconcile
 from .records import remember
 from .settle import settle
 from .survey import Survey, survey_of
+from .takeover import finish_commits
 
 LOG = logging.getLogger(__name__)
 _EXPORTED = "an export of the environment is reading its layers"
@@ -70,6 +71,8 @@ def tidy(
     waits = []
     for node in environment.get_nodes():
         domain = domain_of(node)
+        if not exported:
+            finish_commits(node, domain, heed)
         reconcile(node, domain)
         waits += _tidy_node(node, domain, exported, progress or Quiet(), heed)
         name_now(domain)
@@ -167,7 +170,9 @@ def _can_be_one(survey: Survey, lower: Volume, upper: Volume) -> bool:
     image = survey.images.get(upper.uuid)
     if upper.uuid in survey.inside or (image is not None and image.has_internal_snapshots):
         return False
-    return lower.uuid not in survey.inside or upper.uuid in survey.active
+    below = survey.images.get(lower.uuid)
+    holds_others = lower.uuid in survey.inside or (below and below.has_internal_snapshots)
+    return not holds_others or upper.uuid in survey.active
 
 
 def _reason(step: _Step) -> str:
