@@ -57,7 +57,8 @@ def domain_of(node: Node, connection: Any = None) -> Any:
     if domain is None:
         raise NotFoundError(
             f"the domain of node {node.name!r} (UUID {uuid}) is not there on "
-            f"{node.driver.connection_string}"
+            f"{node.driver.connection_string}",
+            hint="'dos.py sync' tells what can be repaired",
         )
     return domain
 

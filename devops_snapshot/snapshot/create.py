@@ -10,6 +10,7 @@ is killed half way is taken back by the next command, for which rows are written
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ from .flatten import make_room
 from .freeze import Freeze, frozen
 from .memory import save_memories
 from .metadata import DISK_ONLY, build_snapshot, snapshot_named, snapshots_of
+from .nodes import nodes_with_domains
 from .overlays import Overlay
 from .plan import NodePlan, make_overlays, plan_node
 from .quiesce import quiesced
@@ -38,11 +40,17 @@ from .records import forget, recorded_of, remember
 from .restore import forget_chains, redefine
 from .settle import settle
 from .switch import switch_disks
+from .tidy import tidy
 from .undo import Undo, undoing
-from .unfinished import check_no_revert
+from .unfinished import check_no_revert, underway
+
+LOG = logging.getLogger(__name__)
 
 # libvirt keeps a snapshot in a file named after it, written through "<name>.xml.new".
 MAX_NAME_BYTES = 255 - len(".xml.new")
+
+_PATIENCE = 20.0  # seconds that libvirt may take to answer again
+_POLL = 0.5
 
 
 @dataclass(frozen=True)
@@ -98,14 +106,39 @@ def create(
     chosen = _chosen(environment, nodes)
     domains = {node.name: domain_of(node) for node in chosen}
     _check_free(environment, name)
-    with held_back() as interrupts, undoing() as undo:
-        if not external:
-            return _create_internal(name, description, domains, resume, interrupts, undo)
-        plans = [plan_node(environment, node, name, disk_only=disk_only) for node in chosen]
-        flattened = [_make_room(plan, progress or Quiet(), interrupts) for plan in plans]
-        if any(flattened):
+    try:
+        with held_back() as interrupts, undoing(logging.INFO) as undo:
+            if not external:
+                return _create_internal(name, description, domains, resume, interrupts, undo)
             plans = [plan_node(environment, node, name, disk_only=disk_only) for node in chosen]
-        return _create_external(environment, name, description, plans, resume, interrupts, undo)
+            flattened = [_make_room(plan, progress or Quiet(), interrupts) for plan in plans]
+            if any(flattened):
+                plans = [plan_node(environment, node, name, disk_only=disk_only) for node in chosen]
+            return _create_external(environment, name, description, plans, resume, interrupts, undo)
+    except BaseException:
+        _take_back_the_rest(environment)
+        raise
+
+
+def _take_back_the_rest(environment: Environment) -> None:
+    """What could not be undone, since libvirt was restarted meanwhile, is taken back as soon as it
+    answers again; if it does not, by the next command.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    while underway(environment, Underway.TAKING):
+        try:
+            settle(environment)
+            tidy(environment)
+        except (DevopsError, DatabaseError) as error:
+            if time.monotonic() > deadline:
+                LOG.warning(
+                    "Not all could be undone, guests may stand still (%s): "
+                    "run 'dos.py sync %s --repair' when libvirt answers again",
+                    error,
+                    environment.name,
+                )
+                return
+            time.sleep(_POLL)
 
 
 def _make_room(plan: NodePlan, progress: Progress, interrupts: Interrupts) -> bool:
@@ -149,8 +182,8 @@ def _check_description(text: str) -> None:
 
 def _check_free(environment: Environment, name: str) -> None:
     """Also on nodes that are not chosen, and among what virsh has deleted: its layers are there."""
-    for node in environment.get_nodes():
-        if name in snapshots_of(domain_of(node)) or name in recorded_of(node):
+    for node, domain in nodes_with_domains(environment):
+        if name in snapshots_of(domain) or name in recorded_of(node):
             raise ConflictError(
                 f"snapshot {name!r} is there already on node {node.name!r}",
                 hint="Choose another name, or delete it with 'dos.py snapshot-delete'",
@@ -167,7 +200,7 @@ def _create_external(
     undo: Undo,
 ) -> SnapshotResult:
     row = _begin(environment, name, description, plans)
-    undo.later(row.delete)
+    undo.later(_forget_unless_needed, row, undo)
     overlays = {plan.node.id: make_overlays(plan, name, undo) for plan in plans}
     interrupts.heed()
     with _still(plans, resume=resume) as freeze:
@@ -187,6 +220,12 @@ def _create_external(
     interrupts.heed()
     _record(environment, row, overlays, result)
     return result
+
+
+def _forget_unless_needed(row: EnvironmentSnapshot, undo: Undo) -> None:
+    """If anything could not be undone, it tells what was begun."""
+    if not undo.has_failed:
+        row.delete()
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from typing import Any
 
 from ..contract import Environment, Node
 from ..errors import ConflictError, NotFoundError
-from ..hypervisor import domain_of
 from ..interrupts import held_back
 from ..lock import is_read
 from ..models import Underway
@@ -15,6 +14,7 @@ from ..progress import Progress
 from .drop import begin_deletion, drop
 from .internal import check_uncovered
 from .metadata import SnapshotMetadata, snapshots_of, with_descendants
+from .nodes import nodes_with_domains
 from .records import forget, recorded_of, remember, rows_of
 from .settle import settle
 from .tidy import Waiting, tidy
@@ -97,8 +97,7 @@ def delete(
 def _targets(environment: Environment, name: str, *, children: bool) -> list[_Target]:
     """Of each node, children before parents; also what only our rows know."""
     found = []
-    for node in environment.get_nodes():
-        domain = domain_of(node)
+    for node, domain in nodes_with_domains(environment):
         snapshots = recorded_of(node) | snapshots_of(domain)
         if name in snapshots:
             names = with_descendants(snapshots, name) if children else [name]

@@ -9,7 +9,7 @@ from typing import Any
 import libvirt
 
 from ..contract import Environment, Node
-from ..hypervisor import asking, domain_of
+from ..hypervisor import asking
 from ..models import EnvironmentSnapshot, NodeSnapshot, Underway
 from . import pool
 from .metadata import (
@@ -19,6 +19,7 @@ from .metadata import (
     snapshots_of,
     with_parent,
 )
+from .nodes import nodes_with_domains
 from .records import forget, recorded_of
 from .restore import redefine
 from .unfinished import underway
@@ -41,8 +42,7 @@ def finish_deletions(environment: Environment) -> list[str]:
     names = [row.name for row in underway(environment, Underway.DELETING)]
     for name in names:
         LOG.warning("Snapshot %r was half deleted by a command that was killed: finishing", name)
-        for node in environment.get_nodes():
-            domain = domain_of(node)
+        for node, domain in nodes_with_domains(environment):
             snapshot = snapshots_of(domain).get(name) or _recorded(node, name)
             if snapshot is not None:
                 drop(node, domain, snapshot)

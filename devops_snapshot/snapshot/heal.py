@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..contract import Environment, Node
-from ..hypervisor import domain_of
 from . import pool
 from .layers import chain_of
 from .metadata import SnapshotMetadata, current_snapshot, snapshots_of, with_parent
+from .nodes import nodes_with_domains
 from .records import recorded_of
 from .restore import redefine
 
@@ -44,8 +44,7 @@ def heal(environment: Environment) -> list[str]:
     records them.
     """
     healed = []
-    for node in environment.get_nodes():
-        domain = domain_of(node)
+    for node, domain in nodes_with_domains(environment):
         for distortion in distortions(snapshots_of(domain), recorded_of(node)):
             if is_whole(node, distortion.recorded):
                 tell_as_recorded(domain, distortion)

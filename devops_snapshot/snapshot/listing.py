@@ -6,8 +6,8 @@ import datetime
 from dataclasses import dataclass
 
 from ..contract import Environment
-from ..hypervisor import domain_of
 from .metadata import snapshots_of
+from .nodes import nodes_with_domains
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class ListedSnapshot:
 def list_snapshots(environment: Environment) -> list[ListedSnapshot]:
     """All snapshots, oldest first, parents before children; internal and external ones alike."""
     found: dict[str, ListedSnapshot] = {}
-    for node in environment.get_nodes():
-        for snapshot in snapshots_of(domain_of(node)).values():
+    for node, domain in nodes_with_domains(environment):
+        for snapshot in snapshots_of(domain).values():
             before = found.get(snapshot.name)
             found[snapshot.name] = ListedSnapshot(
                 name=snapshot.name,

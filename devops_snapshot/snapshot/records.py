@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..contract import Environment, Node
-from ..hypervisor import domain_of
-from ..models import EnvironmentSnapshot, NodeSnapshot
+from ..models import EnvironmentSnapshot, NodeSnapshot, Underway
 from .guard import is_guarded
 from .metadata import (
     SnapshotMetadata,
@@ -19,6 +18,7 @@ from .metadata import (
     snapshots_of,
     with_files_renamed,
 )
+from .nodes import nodes_with_domains
 from .restore import redefine
 
 
@@ -28,8 +28,7 @@ def remember(environment: Environment) -> None:
     Snapshots that somebody else made are guarded against virsh from then on.
     """
     rows = {row.name: row for row in rows_of(environment)}
-    for node in environment.get_nodes():
-        domain = domain_of(node)
+    for node, domain in nodes_with_domains(environment):
         now = current_snapshot(domain)
         parts = {part.snapshot_id: part for part in NodeSnapshot.objects.filter(node_id=node.id)}
         for snapshot in snapshots_of(domain).values():
@@ -42,6 +41,10 @@ def remember(environment: Environment) -> None:
             row = rows[snapshot.name]
             part = parts.get(row.pk) or NodeSnapshot(snapshot=row, node_id=node.id)
             _bring_up_to_date(part, node, snapshot)
+
+    EnvironmentSnapshot.objects.filter(
+        environment_id=environment.id, node_snapshots=None, underway=Underway.NOTHING
+    ).delete()  # those of nodes that are gone
 
 
 def _add(environment: Environment, snapshot: SnapshotMetadata) -> EnvironmentSnapshot:

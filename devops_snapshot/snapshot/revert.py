@@ -27,6 +27,7 @@ from .domain_xml import DomainDisk
 from .freeze import wake
 from .layers import chain_of
 from .metadata import SnapshotMetadata, current_snapshot, snapshots_of, with_files
+from .nodes import nodes_with_domains
 from .overlays import Overlay, device_of, make_overlay, volume_at_path
 from .parallel import for_all
 from .records import recorded_of, remember
@@ -118,8 +119,9 @@ def _mark(environment: Environment, name: str | None) -> None:
 
 def _nodes_with(environment: Environment, name: str) -> list[Node]:
     """The nodes that it was taken of."""
-    nodes = list(environment.get_nodes())
-    having = [node for node in nodes if name in snapshots_of(domain_of(node))]
+    domains = nodes_with_domains(environment)
+    nodes = [node for node, _ in domains]
+    having = [node for node, domain in domains if name in snapshots_of(domain)]
     recorded = [node for node in nodes if name in recorded_of(node)]
     if not having and not recorded:
         raise NotFoundError(
@@ -154,6 +156,7 @@ def _check(node: Node, name: str) -> _Step:
 def _check_files(node: Node, snapshot: SnapshotMetadata) -> None:
     tops = [volume_at_path(node, str(disk.path)) for disk in snapshot.snapshotted]
     paths = [layer.uuid for top in tops for layer in chain_of(top)]
+    paths += [disk.path for disk in snapshot.frozen if disk.path]  # also a cdrom's
     for path in filter(None, [*paths, snapshot.memory_path]):
         if not pool.is_there(node.driver, path):
             raise NotFoundError(

@@ -15,6 +15,7 @@ from ..lock import is_read
 from . import block_jobs
 from .drop import finish_deletions
 from .heal import heal
+from .nodes import nodes_with_domains
 from .promise import keep_for_others
 from .quiesce import thaw_for_others
 from .reconcile import reconcile
@@ -37,8 +38,7 @@ def settle(environment: Environment) -> list[str]:
     finished = finish_deletions(environment)
     heal(environment)
     exported = is_read(environment.name)
-    for node in environment.get_nodes():
-        domain = domain_of(node)
+    for node, domain in nodes_with_domains(environment):
         if not exported:
             _finish_commits(node, domain)
         reconcile(node, domain)

@@ -17,12 +17,12 @@ from django.db import DatabaseError
 
 from ..contract import Environment, Node, Volume
 from ..errors import DevopsError
-from ..hypervisor import domain_of
 from ..interrupts import held_back
 from ..lock import is_read
 from ..progress import Progress, Quiet
 from . import merge
 from .merge import Merge
+from .nodes import nodes_with_domains
 from .reconcile import name_now, reconcile
 from .records import remember
 from .settle import settle
@@ -69,8 +69,7 @@ def tidy(
     """
     exported = is_read(environment.name)
     waits = []
-    for node in environment.get_nodes():
-        domain = domain_of(node)
+    for node, domain in nodes_with_domains(environment):
         if not exported:
             finish_commits(node, domain, heed)
         reconcile(node, domain)
@@ -83,8 +82,8 @@ def waiting(environment: Environment) -> list[Waiting]:
     """What no name needs now; nothing is changed."""
     exported = is_read(environment.name)
     found = []
-    for node in environment.get_nodes():
-        survey = survey_of(node, domain_of(node))
+    for node, domain in nodes_with_domains(environment):
+        survey = survey_of(node, domain)
         for step in _steps(survey):
             reason = _EXPORTED if exported else _reason(step)
             found.append(_waiting(survey, step, reason))

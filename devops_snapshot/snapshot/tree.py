@@ -14,6 +14,7 @@ from ..models import EnvironmentSnapshot, NodeSnapshot
 from . import pool
 from .domain_xml import disks_of, parse
 from .metadata import SnapshotMetadata, current_snapshot, parse_snapshot, snapshots_of
+from .nodes import nodes_with_domains
 from .records import rows_of
 
 _BLOCK = 512  # bytes; the unit of st_blocks on Linux
@@ -102,7 +103,7 @@ def tree_of(environment: Environment) -> Tree:
 
     :raises DevopsError: a domain is gone, or libvirt does not answer
     """
-    nodes = list(environment.get_nodes())
+    nodes = [node for node, _ in nodes_with_domains(environment)]
     now = tuple(_now_of(node) for node in nodes)
     parts: dict[str, list[_Part]] = defaultdict(list)
     for part in (part for node in nodes for part in _parts_of(node)):

@@ -16,10 +16,15 @@ LOG = logging.getLogger(__name__)
 
 
 class Undo:
-    """Steps that undo others."""
+    """Steps that undo others.
 
-    def __init__(self) -> None:
+    :param has_failed: one of them could not be done
+    """
+
+    def __init__(self, level: int = logging.WARNING) -> None:
+        self._level = level
         self._steps: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+        self.has_failed = False
 
     def later(self, action: Callable[..., object], *arguments: Any) -> None:
         """If it comes to that, do this before what was registered earlier."""
@@ -32,13 +37,17 @@ class Undo:
             try:
                 action(*arguments)
             except (DevopsError, libvirt.libvirtError, DatabaseError, OSError) as error:
-                LOG.warning("Something could not be undone: %s", error)
+                self.has_failed = True
+                LOG.log(self._level, "Something could not be undone: %s", error)
 
 
 @contextmanager
-def undoing() -> Iterator[Undo]:
-    """If the block fails, for whatever reason, undo what was registered; the error goes on."""
-    undo = Undo()
+def undoing(level: int = logging.WARNING) -> Iterator[Undo]:
+    """If the block fails, for whatever reason, undo what was registered; the error goes on.
+
+    :param level: at which it is told that something could not be undone
+    """
+    undo = Undo(level)
     try:
         yield undo
     except BaseException:

@@ -73,6 +73,7 @@ class Host:
         self._guests: dict[str, Guest] = {}
         self._connection: libvirt.virConnect | None = None
         self._start_libvirtd()
+        self._define_pool()
 
     # Running things on the host
 
@@ -159,6 +160,15 @@ class Host:
         """What libvirtd has said so far."""
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
+    def restart_libvirtd(self) -> None:
+        """Kill it and start it again; guests run on."""
+        self.run(["kill", "-KILL", str(self._libvirtd)])
+        if self._connection is not None:
+            with suppress(libvirt.libvirtError):  # the other end is dead
+                self._connection.close()
+        self._connection = None
+        self._start_libvirtd()
+
     # Being clean
 
     def clean(self) -> None:
@@ -232,7 +242,7 @@ class Host:
         }
         env = {**self.env, **{name: str(path) for name, path in directories.items()}}
         command = [*(self.user.runs() if self.user else ()), "libvirtd"]
-        self.compartment.daemon(command, env=env, log=self.log_file)
+        self._libvirtd = self.compartment.daemon(command, env=env, log=self.log_file)
         deadline = time.monotonic() + START_TIMEOUT
         while True:
             try:
@@ -242,7 +252,6 @@ class Host:
                 if time.monotonic() > deadline:
                     raise RuntimeError(f"libvirtd of {self.name}: {error}\n{self.log()}") from error
                 time.sleep(0.02)
-        self._define_pool()
 
     def _define_pool(self) -> None:
         pool = self.connection.storagePoolDefineXML(
