@@ -140,7 +140,7 @@ def test_a_snapshot_that_fails_is_undone_on_all_nodes(
 def test_an_overlay_that_a_guest_stands_on_is_never_removed(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where even the way back is barred (AppArmor can do that), the database follows libvirt."""
+    """Where even the way back is barred, the database follows libvirt, and the rest is merged."""
 
     def barred(*_: Any) -> None:
         raise DevopsError("no")
@@ -150,8 +150,6 @@ def test_an_overlay_that_a_guest_stands_on_is_never_removed(
         lab.take(NAME)
     assert lab.states() == [RUNNING, RUNNING, OFF]
     assert lab.names() == [BASE]
-    assert {wait.node for wait in snapshots.waiting(lab.environment)} == {"one", "two"}
-    assert snapshots.tidy(lab.environment) == []
     lab.check()
     lab.write("on the overlay")
     held = lab.seen()

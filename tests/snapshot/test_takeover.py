@@ -130,7 +130,7 @@ def test_what_a_guest_writes_into_a_raw_disk_is_not_believed(
         image.write(header + name)
     content = Path(raw).read_bytes()
     snapshots.create(shelf.environment, "one")
-    spooled = shelf.host.directory / "spooled"
+    spooled = shelf.host.directory / "spooled-raw"
     os.link(raw, spooled)  # so that it is pulled
     try:
         assert snapshots.delete(shelf.environment, "one").waiting == ()
