@@ -44,9 +44,17 @@ class PackIndexes:
         """
         index = self._cached(pack)
         if index is None or size not in (None, index.size):
-            index = self._fetch(pack, size)
-            self._cache.put(pack_path(pack), encode_trailer(index))
+            return self.refresh(pack, size)
         self._keep(index)
+        return index
+
+    def refresh(self, pack: str, size: int | None = None) -> PackIndex:
+        """Like :meth:`load`, but from the storage node, whatever is remembered.
+
+        :raises FormatError: the pack is damaged or missing
+        """
+        index = self._fetch(pack, size)
+        self.put(index)
         return index
 
     def put(self, index: PackIndex) -> None:
