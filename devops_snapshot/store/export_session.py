@@ -142,9 +142,8 @@ class ExportSession:
 
     def _write_layer(self, layer: Layer) -> None:
         """Write a layer object, unless one is there whose packs all exist."""
-        existing = set(self._index.packs)
         for found in readable_layers(self._remote, layer.id):
-            if existing.issuperset(found.packs):
+            if all(map(self._index.seen, found.packs)):
                 return
         self._write(layer_path(layer.id, self._lease.id), encode_layer(with_own_packs(layer)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import Any
@@ -112,15 +112,16 @@ class Repository:
         return self._envelope(export_id).manifest
 
     @contextmanager
-    def writing(self) -> Iterator[ExportSession]:
+    def writing(self, related: Sequence[str] = ()) -> Iterator[ExportSession]:
         """Begin an export, which exists once its session's ``publish`` returns.
 
+        :param related: ids of exports whose data it is likely to share, most alike first
         :raises FormatError: the repository needs a newer release to be written
         """
         require_known(self._features["write"], f"Repository {self._remote.url}", "written")
         with hold_lease(self._remote, {"purpose": "export"}) as lease:
-            index = ChunkIndex(self._indexes)
-            index.load(self._remote)
+            index = ChunkIndex(self._remote, self._indexes)
+            index.load(related)
             with closing(PackSet(lease, index)) as packs:
                 yield ExportSession(self._remote, lease, index, packs)
 
