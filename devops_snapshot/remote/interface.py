@@ -1,4 +1,4 @@
-"""What the repository asks of the place where it lives: nine operations on named objects."""
+"""What the repository asks of the place where it lives: a few operations on named objects."""
 
 from __future__ import annotations
 
@@ -30,10 +30,14 @@ class Entry:
 class Remote(Protocol):
     """A directory on a storage node. Paths are relative to it, with ``/`` between the parts.
 
+    ``rename_is_move``: whether another name costs the same for a large object as for a small one.
+
     All methods may be called from several threads. They raise :class:`NotFoundError` when what they
     act on is missing, :class:`ConflictError` when the target exists, :class:`AccessError` without
     permission, and :class:`StorageError` for everything else.
     """
+
+    rename_is_move: bool
 
     @property
     def url(self) -> str:
@@ -52,6 +56,14 @@ class Remote(Protocol):
     def rename(self, source: str, target: str) -> None:
         """Give an object or directory another name, refusing a target that exists."""
 
+    def revoke(self, directory: str, target: str) -> None:
+        """Rename a directory that somebody else may be working in, and shut them out for good.
+
+        From then on, whoever knows it by its old name can publish nothing out of it: ``write``
+        with ``staging`` in it, ``rename`` into it, and ``rename`` of its object ``manifest``, which
+        may be lost by this, fail with :class:`NotFoundError`.
+        """
+
     def list(self, path: str) -> list[Entry]:
         """Return what a directory holds, in no order; a missing directory holds nothing."""
 
@@ -64,5 +76,5 @@ class Remote(Protocol):
     def mkdir(self, path: str) -> None:
         """Make sure that a directory and its parents exist."""
 
-    def free_space(self) -> int:
-        """Return the number of bytes that this user can still write."""
+    def free_space(self) -> int | None:
+        """Return the number of bytes that this user can still write, None where nobody knows."""

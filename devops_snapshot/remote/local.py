@@ -20,6 +20,8 @@ _EXISTS = {errno.EEXIST, errno.ENOTEMPTY}
 class LocalRemote:
     """The operations of :class:`~devops_snapshot.remote.Remote` on a directory."""
 
+    rename_is_move = True
+
     def __init__(self, root: Path) -> None:
         self._root = root
 
@@ -56,6 +58,9 @@ class LocalRemote:
                 os.link(old, new)
                 old.unlink()
             _sync_directory(new.parent)
+
+    def revoke(self, directory: str, target: str) -> None:
+        self.rename(directory, target)
 
     def list(self, path: str) -> list[Entry]:
         directory = self._root / path

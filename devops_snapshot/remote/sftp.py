@@ -24,6 +24,8 @@ class SftpRemote:
     Every thread in need takes a connection of its own from a pool, which grows by need.
     """
 
+    rename_is_move = True
+
     def __init__(self, location: Location, host: Host) -> None:
         self._location = location
         self._host = host
@@ -72,6 +74,9 @@ class SftpRemote:
     def rename(self, source: str, target: str) -> None:
         with self._connection(self._full(target)) as link:
             self._rename(link, self._full(source), self._full(target))
+
+    def revoke(self, directory: str, target: str) -> None:
+        self.rename(directory, target)
 
     def list(self, path: str) -> list[Entry]:
         full = self._full(path)
