@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from .features import require_known
@@ -19,18 +19,21 @@ class ExportEntry:
 
     :param published: UTC, by the clock of the exporting host
     :param summary: whatever the exporter gave to ``publish``
+    :param stored: UTC, when it was published by the clock of the storage node; ages count from here
+    :param keep: for how long, if that is not left to the repository
     """
 
     id: str
     published: datetime
     summary: Mapping[str, Any]
+    stored: datetime
+    keep: timedelta | None = None
 
 
 @dataclass(frozen=True)
 class Envelope:
     """The object that makes an export exist."""
 
-    export: ExportEntry
     layers: Sequence[LayerId]
     manifest: bytes
 
@@ -42,6 +45,7 @@ def encode_envelope(
     layers: Sequence[LayerId],
     summary: Mapping[str, JSON],
     manifest: bytes,
+    keep: timedelta | None = None,
 ) -> bytes:
     """Return the sealed object, whose body is the manifest as it was given."""
     head: dict[str, JSON] = {
@@ -51,6 +55,8 @@ def encode_envelope(
         "layers": layers,
         "summary": summary,
     }
+    if keep is not None:
+        head["keep_seconds"] = int(keep.total_seconds())
     return seal("export", head, manifest)
 
 
@@ -61,24 +67,47 @@ def decode_envelope(export_id: str, data: bytes, where: str) -> Envelope:
     """
     head, manifest = unseal("export", data, where)
     with well_formed(where):
-        return Envelope(_entry(head, export_id, where), _layers(head, where), manifest)
+        _check(head, export_id, where)
+        return Envelope(_layers(head, where), manifest)
 
 
-def decode_entry(export_id: str, line: bytes, where: str) -> ExportEntry:
-    """Read what a listing shows from the first line of an export object."""
+def decode_entry(export_id: str, line: bytes, where: str, *, stored: datetime) -> ExportEntry:
+    """Read what a listing shows from the first line of an export object.
+
+    :param stored: its modification time, which the object itself cannot tell
+    :raises FormatError: it is damaged, is another export, or needs a newer release
+    """
     head = unseal_head("export", line, where)
     with well_formed(where):
-        return _entry(head, export_id, where)
+        _check(head, export_id, where)
+        keep = head.get("keep_seconds")
+        return ExportEntry(
+            id=export_id,
+            published=datetime.fromisoformat(head["published"]),
+            summary=head["summary"],
+            stored=stored,
+            keep=None if keep is None else timedelta(seconds=keep),
+        )
 
 
-def _entry(head: dict[str, Any], export_id: str, where: str) -> ExportEntry:
+def decode_layers(export_id: str, line: bytes, where: str) -> list[LayerId]:
+    """Read which layers an export needs from the first line of its object.
+
+    :raises FormatError: it is damaged, is another export, or needs a newer release
+    """
+    head = unseal_head("export", line, where)
+    with well_formed(where):
+        _check(head, export_id, where)
+        return _layers(head, where)
+
+
+def _check(head: Mapping[str, Any], export_id: str, where: str) -> None:
     require_known(head["features"], where, "read")
     if head["export"] != export_id:
         raise damaged(where, f"it is export {head['export']}")
-    return ExportEntry(export_id, datetime.fromisoformat(head["published"]), head["summary"])
 
 
-def _layers(head: dict[str, Any], where: str) -> list[LayerId]:
+def _layers(head: Mapping[str, Any], where: str) -> list[LayerId]:
     if not all(is_layer_id(layer) for layer in head["layers"]):
         raise damaged(where, "it names something that is not a layer")
     return [LayerId(layer) for layer in head["layers"]]

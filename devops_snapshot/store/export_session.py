@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from functools import partial
 
 from devops_snapshot.errors import NotFoundError
 from devops_snapshot.remote import Remote
 
+from .blocks import Block, digests_of, hashed_windows
+from .bounded import map_bounded
 from .chunk_index import ChunkIndex
 from .chunk_table import Place
+from .condemned import Avoided
 from .envelope import encode_envelope
-from .hashing import CHUNK_SIZE
+from .hashing import CHUNK_SIZE, Data
 from .jsontypes import JSON
 from .layer import Layer, encode_layer, with_own_packs
-from .layer_builder import LayerBuilder, Tally, read_blocks
+from .layer_builder import LayerBuilder, Tally
 from .layer_objects import readable_layers
 from .layer_source import LayerSource
 from .lease import Lease
@@ -49,13 +54,16 @@ class Stats:
 class ExportSession:
     """Writes one export; from :meth:`Repository.writing`. May be used by several threads."""
 
-    def __init__(self, remote: Remote, lease: Lease, index: ChunkIndex, packs: PackSet) -> None:
+    def __init__(
+        self, remote: Remote, lease: Lease, index: ChunkIndex, packs: PackSet, *, avoid: Avoided
+    ) -> None:
         started = datetime.now(timezone.utc)
         self.export_id = f"{started:%Y%m%dT%H%M%SZ}-{lease.id[:8]}"
         self._remote = remote
         self._lease = lease
         self._index = index
         self._packs = packs
+        self._avoid = avoid
         self._layers: dict[LayerId, Layer] = {}  # with pack numbers of the index
         self._tally = Tally()
         self._bytes_of_objects = 0
@@ -86,11 +94,14 @@ class ExportSession:
             layer = self._build(source, kind, parent, progress)
             return self._layers.setdefault(layer.id, layer).id
 
-    def publish(self, manifest: bytes, summary: Mapping[str, JSON]) -> None:
+    def publish(
+        self, manifest: bytes, summary: Mapping[str, JSON], keep: timedelta | None = None
+    ) -> None:
         """Make the export exist.
 
         :param manifest: given back as it is by :meth:`Repository.manifest`
         :param summary: what a listing shows
+        :param keep: for how long; otherwise the repository's own setting counts
         :raises StorageError: anything is not durable on the storage node
         """
         with self._lock:
@@ -103,8 +114,10 @@ class ExportSession:
                 layers=sorted(self._layers),
                 summary=summary,
                 manifest=manifest,
+                keep=keep,
             )
-            self._write(export_path(self.export_id), envelope)
+            path = export_path(self.export_id)
+            self._bytes_of_objects += self._lease.publish(path, envelope)
 
     def _build(
         self,
@@ -115,13 +128,11 @@ class ExportSession:
     ) -> Layer:
         builder = LayerBuilder(partial(self._keep, kind), self._tally)
         done = 0
-        for first, data in read_blocks(source):
-            builder.skip_to(first)
-            for start in range(0, len(data), CHUNK_SIZE):
-                builder.add(data[start : start + CHUNK_SIZE])
-            end = first * CHUNK_SIZE + len(data)
-            progress(end - done)
-            done = end
+        for window in self._prepared_windows(source):
+            for block in window:
+                builder.add(block)
+                progress(block.end - done)
+                done = block.end
         builder.skip_to(-(-source.size // CHUNK_SIZE))
         builder.finish()
         progress(source.size - done)
@@ -134,15 +145,28 @@ class ExportSession:
             parent=parent,
         )
 
-    def _keep(self, kind: LayerKind, digest: bytes, data: bytes) -> tuple[Place, bool]:
+    def _prepared_windows(self, source: LayerSource) -> Iterator[list[Block]]:
+        """Read and hash ahead, and look up ahead where chunks may be."""
+        with (
+            ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="hash") as hash_threads,
+            ThreadPoolExecutor(1, thread_name_prefix="find") as find_thread,
+        ):
+            windows = hashed_windows(source, hash_threads)
+            yield from map_bounded(self._prepare, windows, find_thread, under_way=2)
+
+    def _prepare(self, window: list[Block]) -> list[Block]:
+        self._index.prepare(digests_of(window))
+        return window
+
+    def _keep(self, kind: LayerKind, digest: bytes, data: Data) -> tuple[Place, bool]:
         place = self._index.find(digest)
         if place:
             return place, False
         return self._packs.store(digest, data, kind), True
 
     def _write_layer(self, layer: Layer) -> None:
-        """Write a layer object, unless one is there whose packs all exist."""
-        for found in readable_layers(self._remote, layer.id):
+        """Write a layer object, unless one is there that may be relied upon, as all its packs."""
+        for found in readable_layers(self._remote, layer.id, avoid=self._avoid.layers):
             if all(map(self._index.seen, found.packs)):
                 return
         self._write(layer_path(layer.id, self._lease.id), encode_layer(with_own_packs(layer)))

@@ -12,6 +12,7 @@ from devops_snapshot.remote import Remote
 
 from .bounded import map_bounded
 from .chunk_reader import ChunkReader, Span
+from .condemned import Avoided
 from .envelope import Envelope
 from .hashing import CHUNK_SIZE, SEGMENT_CHUNKS
 from .layer import Layer
@@ -46,10 +47,13 @@ class RestoreStats:
 class ImportSession:
     """Reads one export; from :meth:`Repository.reading`. May be used by several threads."""
 
-    def __init__(self, remote: Remote, indexes: PackIndexes, envelope: Envelope) -> None:
+    def __init__(
+        self, remote: Remote, indexes: PackIndexes, envelope: Envelope, *, avoid: Avoided
+    ) -> None:
         self.manifest = envelope.manifest
         self._remote = remote
         self._indexes = indexes
+        self._avoid = avoid
         self._layers = frozenset(envelope.layers)
         self._chunks = ChunkReader(remote, indexes)
         self._stats = RestoreStats()
@@ -68,7 +72,9 @@ class ImportSession:
         """
         if layer_id not in self._layers:
             raise NotFoundError(f"This export has no layer {layer_id}")
-        return LayerReader(find_layer(self._remote, layer_id, self._has_packs), self._chunks)
+        return LayerReader(
+            find_layer(self._remote, layer_id, self._has_packs, self._avoid), self._chunks
+        )
 
     def restore(
         self,

@@ -1,7 +1,9 @@
-"""Leases: how a running export or import shows that it is alive, and where it prepares objects.
+"""Leases: how a running client shows that it is alive, and where it prepares objects.
 
 ``leases/<lease>/`` holds ``lease.json`` (who and what for), ``beat-<n>`` (n grows while the client
-lives; a collector watches the number and compares no clocks) and objects on their way.
+lives; a collector watches the number and compares no clocks) and objects on their way. A collector
+that gives up on a client takes the whole directory away, so a client that wakes up later finds
+nothing to publish from.
 """
 
 from __future__ import annotations
@@ -12,11 +14,13 @@ import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 
-from devops_snapshot.errors import NotFoundError, StorageError
+from devops_snapshot.errors import ConflictError, NotFoundError, StorageError
 from devops_snapshot.remote import Remote
 
 from .jsontypes import JSON
@@ -26,57 +30,167 @@ from .sealed import seal
 log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 30.0
+WATCH_SECONDS = 3 * BEAT_SECONDS  # a lease whose beat stands still for so long may be revoked
+_RETRY_HINT = "Try again: what has arrived is not sent again"
 
 
 class Lease:
-    """A lease that is held; writes objects under its protection."""
+    """A lease that is held; writes objects under its protection. May be used by several threads.
 
-    def __init__(self, remote: Remote, lease_id: str) -> None:
+    :ivar purpose: what ``lease.json`` says of it
+    """
+
+    def __init__(self, remote: Remote, lease_id: str, purpose: Mapping[str, JSON]) -> None:
         self.id = lease_id
         self.directory = lease_directory(lease_id)
+        self.purpose = purpose
         self._remote = remote
         self._numbers = itertools.count()
         self._directories: set[str] = set()
+        self._last_beat = time.monotonic()
+        self._beating: Future[None] | None = None
 
     def write(self, path: str, data: Iterable[bytes]) -> int:
         """Create a durable object, at once or not at all; return its size.
 
         :raises StorageError: the lease was revoked, because it seemed dead
         """
+        self._check()
+        self._make_directory(path)
+        with self._revocation_told():
+            return self._remote.write(path, data, staging=self._new_path("unfinished"))
+
+    def publish(self, path: str, data: bytes) -> int:
+        """Create an object that makes others reachable; fails for sure once revoked.
+
+        :param path: a name that no other client uses
+        :raises StorageError: the lease was revoked; nothing was published
+        """
+        manifest = f"{self.directory}/manifest"
+        size = self.write(manifest, [data])
+        self._make_directory(path)
+        try:
+            self._remote.rename(manifest, path)
+        except NotFoundError:
+            with self._revocation_told():  # unless that came just after the publication
+                self._remote.stat(path)
+        return size
+
+    def discard(self, path: str) -> None:
+        """Take an object away from its name; a client that was revoked meanwhile fails here.
+
+        :raises NotFoundError: it is gone already
+        :raises StorageError: the lease was revoked
+        """
+        self.require_alive()
+        discarded = self._new_path("discarded")
+        try:
+            self._remote.rename(path, discarded)
+        except NotFoundError:
+            with self._revocation_told():
+                self._remote.stat(f"{self.directory}/lease.json")
+            raise
+        self._remote.remove(discarded)
+
+    def require_alive(self) -> None:
+        """Make sure that nobody can have revoked the lease yet.
+
+        :raises StorageError: its last beat is too long ago for that
+        """
+        self._check()
+        if time.monotonic() - self._last_beat > WATCH_SECONDS / 2:
+            raise StorageError(
+                f"Lease {self.id} had no contact with {self._remote.url} for too long",
+                hint="Try again when the storage node answers",
+            )
+
+    def storage_time(self) -> float:
+        """Return seconds since 1970 by the storage node's own clock."""
+        path = self._new_path("clock")
+        self.write(path, [b"now"])
+        now = self._remote.stat(path).modified
+        self._remote.remove(path)
+        return now
+
+    def _new_path(self, kind: str) -> str:
+        return f"{self.directory}/{kind}-{next(self._numbers)}"
+
+    def _make_directory(self, path: str) -> None:
         directory = path.rpartition("/")[0]
         if directory not in self._directories:
             self._remote.mkdir(directory)
             self._directories.add(directory)
-        staging = f"{self.directory}/unfinished-{next(self._numbers)}"
+
+    def _check(self) -> None:
+        """Stop at once if nothing shows any more that this client lives."""
+        if self._beating and self._beating.done():
+            raise StorageError(
+                f"Lease {self.id} at {self._remote.url} is not kept alive", hint=_RETRY_HINT
+            ) from self._beating.exception()
+
+    @contextmanager
+    def _revocation_told(self) -> Iterator[None]:
         try:
-            return self._remote.write(path, data, staging=staging)
+            yield
         except NotFoundError as error:
             raise StorageError(
                 f"Lease {self.id} was revoked at {self._remote.url}, because it showed no life",
-                hint="Try again: what has arrived is not sent again",
+                hint=_RETRY_HINT,
             ) from error
+
+    def _begin(self) -> None:
+        self.write(f"{self.directory}/lease.json", [_describe(self)])
+
+    def _beat(self, stop: threading.Event) -> None:
+        for number in itertools.count():
+            self._beat_once(number)
+            if stop.wait(BEAT_SECONDS):
+                return
+
+    def _beat_once(self, number: int) -> None:
+        started = time.monotonic()
+        try:
+            self.write(f"{self.directory}/beat-{number}", [b""])
+            self._last_beat = started
+            with suppress(NotFoundError):  # a beat that failed left none
+                self._remote.remove(f"{self.directory}/beat-{number - 1}")
+        except StorageError as error:
+            log.warning("Lease %s misses a beat: %s", self.id, error)
+
+    def _release(self) -> None:
+        """Remove the lease; what cannot be removed now is left to collection."""
+        try:
+            for entry in self._remote.list(self.directory):
+                with suppress(NotFoundError):
+                    self._remote.remove(f"{self.directory}/{entry.name}")
+            with suppress(NotFoundError):  # it was revoked
+                self._remote.remove(self.directory)
+        except (StorageError, ConflictError) as error:
+            log.warning("Lease %s is not released: %s", self.id, error)
 
 
 @contextmanager
 def hold_lease(remote: Remote, purpose: Mapping[str, JSON]) -> Iterator[Lease]:
     """Take a lease, keep it alive in the background, release it at the end.
 
-    :param purpose: what a storage administrator may want to know of it
+    Everybody can see the lease before this yields.
+
+    :param purpose: ``purpose``, and what else a collector or a storage administrator needs to know
     """
-    lease = Lease(remote, secrets.token_hex(16))
+    lease = Lease(remote, secrets.token_hex(16), purpose)
     stop = threading.Event()
-    beating = threading.Thread(target=_beat, args=(remote, lease, stop), daemon=True)
-    lease.write(f"{lease.directory}/lease.json", [_describe(lease, purpose)])
-    beating.start()
-    try:
-        yield lease
-    finally:
-        stop.set()
-        beating.join()
-        _release(remote, lease)
+    with ThreadPoolExecutor(1, thread_name_prefix="beat") as thread:
+        try:
+            lease._begin()
+            lease._beating = thread.submit(lease._beat, stop)
+            yield lease
+        finally:
+            stop.set()
+            thread.shutdown()
+            lease._release()
 
 
-def _describe(lease: Lease, purpose: Mapping[str, JSON]) -> bytes:
+def _describe(lease: Lease) -> bytes:
     return seal(
         "lease",
         {
@@ -84,28 +198,6 @@ def _describe(lease: Lease, purpose: Mapping[str, JSON]) -> bytes:
             "host": socket.gethostname(),
             "process": os.getpid(),
             "taken": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            **purpose,
+            **lease.purpose,
         },
     )
-
-
-def _beat(remote: Remote, lease: Lease, stop: threading.Event) -> None:
-    for number in itertools.count():
-        try:
-            lease.write(f"{lease.directory}/beat-{number}", [b""])
-            if number:
-                remote.remove(f"{lease.directory}/beat-{number - 1}")
-        except (StorageError, NotFoundError) as error:
-            log.warning("Lease %s misses a beat: %s", lease.id, error)
-        if stop.wait(BEAT_SECONDS):
-            return
-
-
-def _release(remote: Remote, lease: Lease) -> None:
-    """Remove the lease; what cannot be removed now is left to collection."""
-    try:
-        for entry in remote.list(lease.directory):
-            remote.remove(f"{lease.directory}/{entry.name}")
-        remote.remove(lease.directory)
-    except (StorageError, NotFoundError) as error:
-        log.warning("Lease %s is not released: %s", lease.id, error)

@@ -9,15 +9,29 @@ LayerId = NewType("LayerId", str)
 
 REPOSITORY = "repository.json"
 PACKS, LAYERS, EXPORTS, LEASES = "packs", "layers", "exports", "leases"
+SETTINGS, DELETED, PINS, HISTORY = "settings", "deleted", "pins", "history"
+SAMPLES, SUMMARIES = "samples", "summaries"
+REVOKED, CONDEMNED, DAMAGED = "revoked", "condemned", "damaged"
 
 _EXPORT = re.compile(r"(\d{8}T\d{6}Z-[0-9a-f]{8})\.json")
 _LAYER = re.compile(r"([0-9a-f]{64})\.([0-9a-f]{32})")
 _PACK = re.compile(r"[0-9a-f]{32}-\d+")
 _ID = re.compile(r"[0-9a-f]{64}")
+_LEASE = re.compile(r"[0-9a-f]{32}")
+_EPOCH = re.compile(r"[0-9a-f]{32}(-\d+)?")
+_SETTINGS = re.compile(r"(\d{8})\.json")
 
 
 def export_path(export_id: str) -> str:
     return f"{EXPORTS}/{export_id}.json"
+
+
+def deleted_path(export_id: str) -> str:
+    return f"{DELETED}/{export_id}.json"
+
+
+def pin_path(export_id: str) -> str:
+    return f"{PINS}/{export_id}"
 
 
 def export_id_of(name: str) -> str | None:
@@ -46,6 +60,22 @@ def layer_path(layer_id: LayerId, lease: str) -> str:
     return f"{layer_directory(layer_id)}/{layer_id}.{lease}"
 
 
+def layer_object_path(name: str) -> str:
+    """The path of a layer object, from its name ``<layer>.<lease>``."""
+    return f"{LAYERS}/{name[:2]}/{name}"
+
+
+def layer_of_object(name: str) -> LayerId | None:
+    """Return the layer that an entry of ``layers/<ab>/`` is an object of, or None."""
+    match = _LAYER.fullmatch(name)
+    return LayerId(match[1]) if match else None
+
+
+def lease_of_object(name: str) -> str:
+    """Return the lease in the name of a layer object."""
+    return name[-32:]
+
+
 def is_layer_object(name: str, layer_id: LayerId) -> bool:
     match = _LAYER.fullmatch(name)
     return match is not None and match[1] == layer_id
@@ -55,9 +85,39 @@ def is_pack_name(name: str) -> bool:
     return _PACK.fullmatch(name) is not None
 
 
+def lease_of_pack(pack: str) -> str:
+    return pack[:32]
+
+
 def pack_path(pack: str) -> str:
     return f"{PACKS}/{pack[:2]}/{pack}"
 
 
 def lease_directory(lease: str) -> str:
     return f"{LEASES}/{lease}"
+
+
+def is_lease_id(name: str) -> bool:
+    return _LEASE.fullmatch(name) is not None
+
+
+def revoked_directory(lease: str) -> str:
+    return f"{REVOKED}/{lease}"
+
+
+def is_epoch(name: str) -> bool:
+    return _EPOCH.fullmatch(name) is not None
+
+
+def epoch_directory(epoch: str) -> str:
+    return f"{CONDEMNED}/{epoch}"
+
+
+def settings_path(number: int) -> str:
+    return f"{SETTINGS}/{number:08d}.json"
+
+
+def settings_number(name: str) -> int | None:
+    """Return which settings an entry of ``settings/`` holds, or None if it is something else."""
+    match = _SETTINGS.fullmatch(name)
+    return int(match[1]) if match else None

@@ -7,13 +7,15 @@ import secrets
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
+from datetime import datetime, timezone
 from typing import Any
 
 from devops_snapshot.errors import ConflictError, FormatError, NotFoundError, StorageError
-from devops_snapshot.remote import AccessError, Remote
+from devops_snapshot.remote import AccessError, Entry, Remote
 
 from .cache import Cache
 from .chunk_index import ChunkIndex
+from .condemned import Avoided, load_avoided
 from .envelope import Envelope, ExportEntry, decode_entry, decode_envelope
 from .export_session import ExportSession
 from .features import require_known
@@ -98,9 +100,8 @@ class Repository:
 
     def exports(self) -> list[ExportEntry]:
         """Return all readable exports, oldest first; others are named in a warning."""
-        ids = filter(None, (export_id_of(entry.name) for entry in self._remote.list(EXPORTS)))
         with ThreadPoolExecutor(_PARALLEL) as threads:
-            entries = list(filter(None, threads.map(self._entry, ids)))
+            entries = list(filter(None, threads.map(self._entry, self._remote.list(EXPORTS))))
         return sorted(entries, key=lambda entry: (entry.published, entry.id))
 
     def manifest(self, export_id: str) -> bytes:
@@ -120,10 +121,11 @@ class Repository:
         """
         require_known(self._features["write"], f"Repository {self._remote.url}", "written")
         with hold_lease(self._remote, {"purpose": "export"}) as lease:
-            index = ChunkIndex(self._remote, self._indexes)
+            avoid = load_avoided(self._remote)
+            index = ChunkIndex(self._remote, self._indexes, avoid=avoid.packs)
             index.load(related)
             with closing(PackSet(lease, index)) as packs:
-                yield ExportSession(self._remote, lease, index, packs)
+                yield ExportSession(self._remote, lease, index, packs, avoid=avoid)
 
     @contextmanager
     def reading(self, export_id: str) -> Iterator[ImportSession]:
@@ -132,7 +134,9 @@ class Repository:
         :raises NotFoundError: there is no export with exactly that id
         """
         with self._reading_lease(export_id):
-            yield ImportSession(self._remote, self._indexes, self._envelope(export_id))
+            avoid = self._avoided_if_known()
+            envelope = self._envelope(export_id)
+            yield ImportSession(self._remote, self._indexes, envelope, avoid=avoid)
 
     @classmethod
     def _initialise_or_open(cls, remote: Remote) -> Repository:
@@ -155,6 +159,14 @@ class Repository:
                 log.warning("Import without a lease: %s", error)
             yield
 
+    def _avoided_if_known(self) -> Avoided:
+        """What is condemned is only to be preferred last by a reader, so damage stops nobody."""
+        try:
+            return load_avoided(self._remote)
+        except FormatError as error:
+            log.warning("%s", error)
+            return Avoided()
+
     def _envelope(self, export_id: str) -> Envelope:
         unknown = NotFoundError(
             f"There is no export {export_id!r} at {self._remote.url}",
@@ -169,16 +181,20 @@ class Repository:
             raise unknown from error
         return decode_envelope(export_id, data, f"Export {path}")
 
-    def _entry(self, export_id: str) -> ExportEntry | None:
+    def _entry(self, found: Entry) -> ExportEntry | None:
         """Return what a listing shows, from the cache if it was read before."""
+        export_id = export_id_of(found.name)
+        if export_id is None:
+            return None
         path = export_path(export_id)
+        stored = datetime.fromtimestamp(found.modified, timezone.utc)
         cached = self._cache.get(path)
         try:
             if cached:
                 with suppress(FormatError):
-                    return decode_entry(export_id, cached, path)
+                    return decode_entry(export_id, cached, path, stored=stored)
             line = self._first_line(path)
-            entry = decode_entry(export_id, line, f"Export {path}")
+            entry = decode_entry(export_id, line, f"Export {path}", stored=stored)
         except FormatError as error:
             log.warning("%s", error)
             return None
