@@ -1,14 +1,14 @@
 """Layer objects: the content of one file as digests, and where its chunks lie.
 
-The id of a layer is the digest of its identity (size, chunk size, encoding, root) and says nothing
-of packs, so that moving chunks changes no id. The object's name ends in the lease that wrote it:
-whoever moves chunks writes another object for the same id beside the old one.
+The id of a layer is the digest of its identity (size, chunk size, encoding, origin, root) and says
+nothing of packs, so that moving chunks changes no id. The object's name ends in the lease that
+wrote it: whoever moves chunks writes another object for the same id beside the old one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from devops_snapshot.errors import FormatError
@@ -21,17 +21,31 @@ from .runs import RUN_SIZE, Runs
 from .sealed import UPDATE_HINT, damaged, seal, unseal, well_formed
 
 PLAIN = "plain"  # the encoding in which chunk n is bytes n * 65536 and following of the file
+RAM = "ram"  # the encoding of a saved memory with its pages at their guest address: see .ram
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The file that a layer becomes again when it is decoded.
+
+    :param size: bytes
+    :param digest: of the whole file, hexadecimal
+    """
+
+    size: int
+    digest: str
 
 
 @dataclass(frozen=True)
 class Layer:
     """A file in the repository.
 
-    :param size: bytes
+    :param size: bytes of all chunks together
     :param segments: 32 bytes for every 256 chunks: the digest of their digests, or zeros for a hole
     :param packs: pack names, referred to by number in the runs
     :param chunk_runs: where the chunks lie
     :param segment_runs: where the segments lie
+    :param origin: the file, where the chunks are not those of the file itself (encoding ``ram``)
     """
 
     size: int
@@ -40,10 +54,15 @@ class Layer:
     chunk_runs: Runs
     segment_runs: Runs
     parent: LayerId | None = None
+    origin: Origin | None = None
 
     @property
     def id(self) -> LayerId:
-        return layer_id(self.size, self.segments)
+        return layer_id(self.size, self.segments, self.origin)
+
+    @property
+    def encoding(self) -> str:
+        return PLAIN if self.origin is None else RAM
 
     @property
     def chunks(self) -> int:
@@ -53,13 +72,14 @@ class Layer:
         return self.segments[number * DIGEST_SIZE : (number + 1) * DIGEST_SIZE]
 
 
-def layer_id(size: int, segments: bytes) -> LayerId:
+def layer_id(size: int, segments: bytes, origin: Origin | None = None) -> LayerId:
     """Return the id that follows from a file's content."""
+    encoding = f"{RAM}\norigin {origin.size} {origin.digest}" if origin else PLAIN
     identity = (
         "devops-snapshot layer 1\n"
         f"size {size}\n"
         f"chunk_size {CHUNK_SIZE}\n"
-        f"encoding {PLAIN}\n"
+        f"encoding {encoding}\n"
         f"root {digest(segments).hex()}\n"
     )
     return LayerId(digest(identity.encode()).hex())
@@ -89,7 +109,8 @@ def encode_layer(layer: Layer) -> bytes:
             "id": layer.id,
             "size": layer.size,
             "chunk_size": CHUNK_SIZE,
-            "encoding": PLAIN,
+            "encoding": layer.encoding,
+            **({"origin": asdict(layer.origin)} if layer.origin else {}),
             "parent": layer.parent,
             "sections": [len(section) for section in sections],
         },
@@ -113,7 +134,7 @@ def decode_layer(expected: LayerId, data: bytes, where: str) -> Layer:
 
 def _decode(head: Mapping[str, Any], body: bytes, where: str) -> Layer:
     require_known(head["features"], where, "read")
-    if head["chunk_size"] != CHUNK_SIZE or head["encoding"] != PLAIN:
+    if head["chunk_size"] != CHUNK_SIZE or head["encoding"] not in (PLAIN, RAM):
         raise FormatError(
             f"{where} has encoding {head['encoding']!r} and chunk size {head['chunk_size']}",
             hint=UPDATE_HINT,
@@ -126,7 +147,12 @@ def _decode(head: Mapping[str, Any], body: bytes, where: str) -> Layer:
         segment_runs=Runs.decode(segment_runs),
         chunk_runs=Runs.decode(chunk_runs),
         parent=head["parent"],
+        origin=_decode_origin(head["origin"]) if head["encoding"] == RAM else None,
     )
+
+
+def _decode_origin(fields: Mapping[str, Any]) -> Origin:
+    return Origin(int(fields["size"]), str(fields["digest"]))
 
 
 def _sections(sizes: Sequence[int], body: bytes, where: str) -> list[bytes]:
@@ -143,7 +169,7 @@ def _sections(sizes: Sequence[int], body: bytes, where: str) -> list[bytes]:
 def _check(layer: Layer, where: str) -> None:
     """Refuse a layer that would make a reader leave its bounds."""
     segments = -(-layer.chunks // SEGMENT_CHUNKS)
-    if layer.size < 0:
+    if layer.size < 0 or (layer.origin and layer.origin.size < 0):
         raise damaged(where, "its size makes no sense")
     if len(layer.segments) != segments * DIGEST_SIZE:
         raise damaged(where, "its number of segments does not fit its size")
