@@ -1,5 +1,6 @@
 """The content-addressed repository: every chunk stored once, every byte verified when read."""
 
+from .deletion import delete_export, deleted_exports, undelete_export
 from .envelope import ExportEntry
 from .export_session import ExportSession, Stats
 from .import_session import ImportSession, RestoreStats
@@ -9,7 +10,9 @@ from .layer_sink import FileSink, LayerSink
 from .layer_source import Extent, FileSource, LayerSource
 from .names import LayerId
 from .pack import LayerKind
+from .pins import pin_export, pinned_exports, unpin_export
 from .repository import Repository
+from .retention import Retention, configure
 
 __all__ = [
     "JSON",
@@ -26,5 +29,13 @@ __all__ = [
     "LayerSource",
     "Repository",
     "RestoreStats",
+    "Retention",
     "Stats",
+    "configure",
+    "delete_export",
+    "deleted_exports",
+    "pin_export",
+    "pinned_exports",
+    "undelete_export",
+    "unpin_export",
 ]

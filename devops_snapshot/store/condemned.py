@@ -56,11 +56,20 @@ def load_avoided(remote: Remote) -> Avoided:
     :raises FormatError: it cannot be known, because an epoch is damaged
     """
     damage = load_damage(remote)
-    found = Objects(frozenset(damage.packs), frozenset(damage.layers))
+    found = load_condemned(remote) | Objects(frozenset(damage.packs), frozenset(damage.layers))
+    return Avoided(found.packs, found.layers)
+
+
+def load_condemned(remote: Remote) -> Objects:
+    """Return what any epoch condemns; a lease must be held from before.
+
+    :raises FormatError: it cannot be known, because an epoch is damaged
+    """
+    found = Objects()
     for epoch in list_epochs(remote):
         with suppress(NotFoundError):  # done with since it was listed, or not condemned yet
             found |= load_objects(remote, epoch)
-    return Avoided(found.packs, found.layers)
+    return found
 
 
 def list_epochs(remote: Remote) -> list[str]:

@@ -33,25 +33,31 @@ from .names import (
 )
 from .pack_indexes import PackIndexes
 from .pack_set import PackSet
+from .retention import Retention, load_retention
 from .sealed import seal, unseal, well_formed
 
 log = logging.getLogger(__name__)
 
 _HEAD_GUESS = 8 * 1024  # bytes; the first line of most exports is shorter
 _PARALLEL = 4  # exports listed at the same time
-_DAY = 24 * 3600
 _DIRECTORIES = (PACKS, LAYERS, EXPORTS, LEASES)
 
 
 class Repository:
-    """Exports and the chunks that they share; from :meth:`initialise` or :meth:`open`."""
+    """Exports and the chunks that they share; from :meth:`initialise` or :meth:`open`.
+
+    :ivar remote: where it lives
+    :ivar cache: what this machine remembers of it
+    :ivar indexes: of its packs
+    """
 
     def __init__(self, remote: Remote, settings: dict[str, Any]) -> None:
         self.id: str = settings["id"]
-        self._remote = remote
+        self.remote = remote
+        self.cache = Cache(self.id)
+        self.indexes = PackIndexes(remote, self.cache)
         self._features = settings["features"]
-        self._cache = Cache(self.id)
-        self._indexes = PackIndexes(remote, self._cache)
+        self._initial_retention = Retention.decode(settings["retention"])
 
     @classmethod
     def initialise(cls, remote: Remote) -> Repository:
@@ -68,7 +74,7 @@ class Repository:
                 "id": secrets.token_hex(16),
                 "features": {"read": [], "write": [], "collect": []},
                 "hash": "blake3-256",
-                "retention": {"keep_seconds": 7 * _DAY, "min_age_seconds": 2 * _DAY},
+                "retention": Retention().encode(),
             },
         )
         try:
@@ -98,10 +104,35 @@ class Repository:
             require_known(settings["features"]["read"], where, "read")
             return cls(remote, settings)
 
+    @property
+    def retention(self) -> Retention:
+        """The settings that count now, read from the storage node."""
+        return load_retention(self.remote, self._initial_retention)
+
+    def require_feature(self, action: str, participle: str) -> None:
+        """Refuse what this release does not understand.
+
+        :param action: ``write`` or ``collect``
+        :raises FormatError: the repository needs a newer release for that
+        """
+        require_known(self._features[action], f"Repository {self.remote.url}", participle)
+
+    def require_export(self, export_id: str) -> None:
+        """Make sure that an export exists.
+
+        :raises NotFoundError: it does not
+        """
+        if not is_export_id(export_id):
+            raise self._unknown(export_id)
+        try:
+            self.remote.stat(export_path(export_id))
+        except NotFoundError as error:
+            raise self._unknown(export_id) from error
+
     def exports(self) -> list[ExportEntry]:
         """Return all readable exports, oldest first; others are named in a warning."""
         with ThreadPoolExecutor(_PARALLEL) as threads:
-            entries = list(filter(None, threads.map(self._entry, self._remote.list(EXPORTS))))
+            entries = list(filter(None, threads.map(self._entry, self.remote.list(EXPORTS))))
         return sorted(entries, key=lambda entry: (entry.published, entry.id))
 
     def manifest(self, export_id: str) -> bytes:
@@ -119,13 +150,13 @@ class Repository:
         :param related: ids of exports whose data it is likely to share, most alike first
         :raises FormatError: the repository needs a newer release to be written
         """
-        require_known(self._features["write"], f"Repository {self._remote.url}", "written")
-        with hold_lease(self._remote, {"purpose": "export"}) as lease:
-            avoid = load_avoided(self._remote)
-            index = ChunkIndex(self._remote, self._indexes, avoid=avoid.packs)
+        self.require_feature("write", "written")
+        with hold_lease(self.remote, {"purpose": "export"}) as lease:
+            avoid = load_avoided(self.remote)
+            index = ChunkIndex(self.remote, self.indexes, avoid=avoid.packs)
             index.load(related)
             with closing(PackSet(lease, index)) as packs:
-                yield ExportSession(self._remote, lease, index, packs, avoid=avoid)
+                yield ExportSession(self.remote, lease, index, packs, avoid=avoid)
 
     @contextmanager
     def reading(self, export_id: str) -> Iterator[ImportSession]:
@@ -136,7 +167,7 @@ class Repository:
         with self._reading_lease(export_id):
             avoid = self._avoided_if_known()
             envelope = self._envelope(export_id)
-            yield ImportSession(self._remote, self._indexes, envelope, avoid=avoid)
+            yield ImportSession(self.remote, self.indexes, envelope, avoid=avoid)
 
     @classmethod
     def _initialise_or_open(cls, remote: Remote) -> Repository:
@@ -151,10 +182,10 @@ class Repository:
         with ExitStack() as stack:
             try:
                 stack.enter_context(
-                    hold_lease(self._remote, {"purpose": "import", "export": export_id})
+                    hold_lease(self.remote, {"purpose": "import", "export": export_id})
                 )
             except AccessError:
-                log.info("%s is read-only: import without a lease", self._remote.url)
+                log.info("%s is read-only: import without a lease", self.remote.url)
             except StorageError as error:  # a full disk must not stop an import
                 log.warning("Import without a lease: %s", error)
             yield
@@ -162,24 +193,26 @@ class Repository:
     def _avoided_if_known(self) -> Avoided:
         """What is condemned is only to be preferred last by a reader, so damage stops nobody."""
         try:
-            return load_avoided(self._remote)
+            return load_avoided(self.remote)
         except FormatError as error:
             log.warning("%s", error)
             return Avoided()
 
     def _envelope(self, export_id: str) -> Envelope:
-        unknown = NotFoundError(
-            f"There is no export {export_id!r} at {self._remote.url}",
-            hint="List the exports to see their ids",
-        )
         if not is_export_id(export_id):
-            raise unknown
+            raise self._unknown(export_id)
         path = export_path(export_id)
         try:
-            data = self._remote.read(path)
+            data = self.remote.read(path)
         except NotFoundError as error:
-            raise unknown from error
+            raise self._unknown(export_id) from error
         return decode_envelope(export_id, data, f"Export {path}")
+
+    def _unknown(self, export_id: str) -> NotFoundError:
+        return NotFoundError(
+            f"There is no export {export_id!r} at {self.remote.url}",
+            hint="List the exports to see their ids",
+        )
 
     def _entry(self, found: Entry) -> ExportEntry | None:
         """Return what a listing shows, from the cache if it was read before."""
@@ -188,7 +221,7 @@ class Repository:
             return None
         path = export_path(export_id)
         stored = datetime.fromtimestamp(found.modified, timezone.utc)
-        cached = self._cache.get(path)
+        cached = self.cache.get(path)
         try:
             if cached:
                 with suppress(FormatError):
@@ -200,13 +233,13 @@ class Repository:
             return None
         except NotFoundError:  # deleted since it was listed
             return None
-        self._cache.put(path, line)
+        self.cache.put(path, line)
         return entry
 
     def _first_line(self, path: str) -> bytes:
-        data = self._remote.read(path, 0, _HEAD_GUESS)
+        data = self.remote.read(path, 0, _HEAD_GUESS)
         if b"\n" not in data:
-            data = self._remote.read(path)
+            data = self.remote.read(path)
         line, newline, _ = data.partition(b"\n")
         return line + newline
 
