@@ -1,24 +1,38 @@
-"""Which chunks the repository has already, as far as an export can know in bounded memory."""
+"""Which chunks the repository has already, as far as an export can know in bounded memory.
+
+A small repository is known as a whole. Of a large one those packs are known that are likely to be
+of use: of exports of this machine that were cut off, of exports that resemble this one, and, while
+the export runs, those that hold a sampled digest of its data.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from devops_snapshot.errors import FormatError, NotFoundError
+from devops_snapshot.errors import FormatError, NotFoundError, StorageError
 from devops_snapshot.remote import Entry, Remote
 
+from .bounded import map_bounded
 from .chunk_table import Place
 from .known_chunks import KnownChunks
+from .lease import Lease
 from .names import PACKS, is_pack_name, pack_path
+from .own_packs import OwnPacks
 from .pack import PackIndex
 from .pack_indexes import PackIndexes
+from .related import related_packs
+from .sample_merge import merge_if_many
+from .samples import SAMPLES, Samples, is_sampled, key_of
 
 log = logging.getLogger(__name__)
 
 WINDOW = 1024  # digests that are prepared together
+SMALL = 500_000  # chunks; a repository of fewer is known as a whole
+_PACKS_AT_ONCE = 16  # packs that one window may add, those with most of its samples first
 _PARALLEL = 4  # listings and indexes fetched at the same time
 
 
@@ -28,16 +42,23 @@ class ChunkIndex:
     For several threads. A lease must be held from before this is made: a pack is relied upon only
     if it was seen since then, with the size that its index tells.
 
-    :param avoid: names of packs not to be relied upon: they are condemned or damaged
+    :param avoid: names of packs that are not to be relied upon
     """
 
     def __init__(
-        self, remote: Remote, indexes: PackIndexes, *, avoid: Collection[str] = frozenset()
+        self,
+        remote: Remote,
+        indexes: PackIndexes,
+        *,
+        avoid: Collection[str] = frozenset(),
+        known: KnownChunks | None = None,
     ) -> None:
         self._remote = remote
         self._indexes = indexes
         self._avoid = avoid
-        self._known = KnownChunks()
+        self._known = known or KnownChunks()
+        self._samples = Samples()
+        self._own = OwnPacks(indexes.cache)
         self._packs: list[str] = []
         self._numbers: dict[str, int] = {}
         self._sizes: dict[str, int] = {}  # of packs that were listed
@@ -45,18 +66,19 @@ class ChunkIndex:
         self._unfinished: dict[int, bytearray] = {}
         self._lock = threading.RLock()
 
-    def load(self, related: Sequence[str] = ()) -> None:
+    def load(self, related: Sequence[str] = (), *, small: int = SMALL) -> None:
         """Learn what is likely to be of use.
 
         :param related: ids of exports that resemble the one to come, most alike first
+        :param small: chunks up to which a repository is known as a whole
         """
+        self._samples = Samples.load(self._remote, self._indexes.cache)
         with ThreadPoolExecutor(_PARALLEL) as threads:
-            packs = list_packs(self._remote, threads)
-            self._indexes.forget_all_but({pack.name for pack in packs})
-            self._sizes = {pack.name: pack.size for pack in packs}
-            for index in threads.map(self._readable, self._sizes):
-                if index:
-                    self._learn(index)
+            self._adopt(threads)
+            if self._samples.chunks <= small:
+                self._learn_some(self._list(threads), threads)
+            else:
+                self._learn_some(related_packs(self._remote, related), threads)
 
     @property
     def packs(self) -> list[str]:
@@ -70,6 +92,17 @@ class ChunkIndex:
 
         :param digests: at most :data:`WINDOW`, in the order of the file
         """
+        hits: Counter[str] = Counter()
+        for digest in filter(is_sampled, digests):
+            hits.update(set(self._holders(digest)))
+        wanted = [pack for pack, _ in hits.most_common(_PACKS_AT_ONCE) if self._lacks(pack)]
+        if len(wanted) > 1:
+            with ThreadPoolExecutor(_PARALLEL) as threads:
+                indexes = list(threads.map(self._readable, wanted))
+        else:
+            indexes = [self._readable(pack) for pack in wanted]
+        for index in filter(None, indexes):
+            self._learn(index)
 
     def find(self, digest: bytes) -> Place | None:
         """Return where a chunk lies, or None if the repository is not known to have it."""
@@ -99,8 +132,66 @@ class ChunkIndex:
         """Take note that a pack is durable."""
         self._indexes.put(index)
         with self._lock:
+            self._own.add(index)
             self._seen[index.pack] = True
             del self._unfinished[number]
+
+    def write_samples(self, lease: Lease) -> None:
+        """Let other clients find what this one has stored; call it before the export exists."""
+        sampler = self._own.sampler
+        if sampler.packs:
+            lease.write(f"{SAMPLES}/{lease.id}", [sampler.encode()])
+
+    def published(self, lease: Lease) -> None:
+        """Call this when the export exists: from now on its packs are like those of others."""
+        self._own.forget(self._own.sampler.packs)
+        try:
+            merge_if_many(lease, self._remote, self._indexes)
+        except StorageError as error:
+            log.info("Samples are not merged: %s", error)
+
+    def _adopt(self, threads: ThreadPoolExecutor) -> None:
+        """Take over what exports of this machine have left that were cut off."""
+        packs = self._own.cut_off()
+        for index in map_bounded(self._readable, packs, threads):
+            if index:
+                self._own.adopt(index)
+                self._learn_if_room(index)
+        self._own.forget([pack for pack in packs if not self._seen[pack]])
+
+    def _learn_some(self, packs: Iterable[str], threads: ThreadPoolExecutor) -> None:
+        """Learn packs until memory is full."""
+        unknown = (pack for pack in packs if pack not in self._numbers)
+        for index in map_bounded(self._readable, unknown, threads):
+            if index and not self._learn_if_room(index):
+                return
+
+    def _learn_if_room(self, index: PackIndex) -> bool:
+        has_room = len(index) <= self._known.room()
+        if has_room:
+            self._learn(index)
+        return has_room
+
+    def _list(self, threads: ThreadPoolExecutor) -> Iterator[str]:
+        """Return all packs, newest first."""
+        packs = list_packs(self._remote, threads)
+        self._indexes.forget_all_but({pack.name for pack in packs})
+        self._sizes = {pack.name: pack.size for pack in packs}
+        return (pack.name for pack in sorted(packs, key=lambda pack: -pack.modified))
+
+    def _holders(self, digest: bytes) -> Iterator[str]:
+        """Yield packs that a sampled digest lies in."""
+        key = key_of(digest)
+        yield from self._own.find(key)
+        yield from self._samples.find(key)
+
+    def _lacks(self, pack: str) -> bool:
+        """Say whether a pack has to be learnt; if it is still known, it stays known."""
+        with self._lock:
+            number = self._numbers.get(pack)
+            return self._seen.get(pack, True) and (
+                number is None or not (self._known.is_fresh(number) or self._known.refresh(number))
+            )
 
     def _learn(self, index: PackIndex) -> None:
         with self._lock:
@@ -122,12 +213,14 @@ class ChunkIndex:
     def _checked(self, pack: str) -> PackIndex | None:
         try:
             size = self._sizes.get(pack) or self._remote.stat(pack_path(pack)).size
-            return self._indexes.load(pack, size)
+            index = self._indexes.load(pack, size)
         except NotFoundError:
             return None
         except FormatError as error:
             log.warning("%s; its chunks are sent again", error.message)
             return None
+        self._sizes[pack] = size
+        return index
 
 
 def list_packs(remote: Remote, threads: ThreadPoolExecutor) -> list[Entry]:

@@ -106,6 +106,7 @@ class ExportSession:
         """
         with self._lock:
             self._packs.finish()
+            self._index.write_samples(self._lease)
             for layer in self._layers.values():
                 self._write_layer(layer)
             envelope = encode_envelope(
@@ -118,6 +119,7 @@ class ExportSession:
             )
             path = export_path(self.export_id)
             self._bytes_of_objects += self._lease.publish(path, envelope)
+            self._index.published(self._lease)
 
     def _build(
         self,

@@ -14,15 +14,19 @@ from .pack import PackIndex, decode_trailer, encode_trailer, trailer_length
 from .sealed import damaged
 
 _GUESS = 128 * 1024  # bytes; most indexes with their footer are smaller
-_KEPT = 128  # indexes in memory, about 100 KB each
+_KEPT = 1 << 19  # chunks whose indexes are in memory, about 50 bytes each
 
 
 class PackIndexes:
-    """Loads and keeps indexes; may be used by several threads."""
+    """Loads and keeps indexes; may be used by several threads.
+
+    :ivar cache: what this machine remembers of the repository
+    """
 
     def __init__(self, remote: Remote, cache: Cache) -> None:
         self._remote = remote
-        self._cache = cache
+        self.cache = cache
+        self._kept_chunks = 0
         self._kept: OrderedDict[str, PackIndex] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -59,27 +63,32 @@ class PackIndexes:
 
     def put(self, index: PackIndex) -> None:
         """Remember the index of a pack that has just been written."""
-        self._cache.put(pack_path(index.pack), encode_trailer(index))
+        self.cache.put(pack_path(index.pack), encode_trailer(index))
         self._keep(index)
 
     def forget_all_but(self, packs: set[str]) -> None:
         """Drop what is cached of packs that are gone."""
         with self._lock:
             for pack in self._kept.keys() - packs:
-                del self._kept[pack]
+                self._drop(pack)
         alive = {pack_path(pack) for pack in packs}
-        for path in self._cache.names("packs") - alive:
-            self._cache.forget(path)
+        for path in self.cache.names("packs") - alive:
+            self.cache.forget(path)
 
     def _keep(self, index: PackIndex) -> None:
         with self._lock:
+            self._drop(index.pack)
             self._kept[index.pack] = index
-            self._kept.move_to_end(index.pack)
-            if len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
+            self._kept_chunks += len(index)
+            while self._kept_chunks > _KEPT:
+                self._drop(next(iter(self._kept)))
+
+    def _drop(self, pack: str) -> None:
+        index = self._kept.pop(pack, None)
+        self._kept_chunks -= len(index) if index else 0
 
     def _cached(self, pack: str) -> PackIndex | None:
-        trailer = self._cache.get(pack_path(pack))
+        trailer = self.cache.get(pack_path(pack))
         if trailer is None:
             return None
         try:
