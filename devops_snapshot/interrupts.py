@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+#: Called again and again during long work; raises what came meanwhile to end it.
+Heed = Callable[[], None]
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def heed_nothing() -> None:
+    """Where nobody waits who could want to end it."""
 
 
 class Interrupts:

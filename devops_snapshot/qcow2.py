@@ -7,6 +7,7 @@ Format: ``docs/interop/qcow2.txt`` of QEMU; what is refused here, QEMU refuses a
 
 from __future__ import annotations
 
+import posixpath
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -46,6 +47,12 @@ class ImageHeader:
     data_file: bool = False
     encrypted: bool = False
     internal_snapshots: int = 0
+
+    def backing_path(self, image: Path) -> str | None:
+        """The backing file of an image at that place: a name is relative to its directory."""
+        if self.backing_file is None:
+            return None
+        return posixpath.normpath(image.parent / self.backing_file)
 
 
 def read_header(path: Path) -> ImageHeader:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -76,7 +75,7 @@ def _backing_path(image: Path, header: ImageHeader) -> str | None:
         return None
     if name.startswith("json:") or ":" in name.split("/")[0]:
         raise UnsupportedError(f"the backing file of {image} is {name!r}, not a plain path")
-    return posixpath.normpath(image.parent / name)
+    return header.backing_path(image)
 
 
 def _size(path: Path) -> int:

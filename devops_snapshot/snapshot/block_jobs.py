@@ -16,6 +16,7 @@ import libvirt_qemu
 
 from ..errors import HypervisorError
 from ..hypervisor import asking
+from ..interrupts import Heed
 from ..progress import Progress
 from . import notes
 from .domain_xml import open_chains, parse
@@ -24,8 +25,6 @@ from .freeze import frozen
 _POLL = 0.05  # seconds
 _NOTE = "job"
 _FLAGS_ACTIVE = libvirt.VIR_DOMAIN_BLOCK_COMMIT_ACTIVE
-
-Heed = Callable[[], None]
 
 
 def live_chain(domain: Any, target: str) -> tuple[str, ...]:

@@ -9,12 +9,12 @@ The layers in between go on being what the older snapshots read.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import Any
 
 from ..contract import Node, Volume
 from ..errors import ConflictError, UnsupportedError
 from ..hypervisor import RunState, is_postmigrate, run_state
+from ..interrupts import Heed
 from ..progress import Progress
 from . import block_jobs, pool, qemu_img
 from .domain_xml import DomainDisk
@@ -32,7 +32,7 @@ def make_room(
     domain: Any,
     disks: list[DomainDisk],
     progress: Progress,
-    heed: Callable[[], None],
+    heed: Heed,
 ) -> bool:
     """Let every disk take one more overlay; returns whether anything was changed.
 
@@ -57,7 +57,7 @@ def _flatten(
     target: str,
     volume: Volume,
     progress: Progress,
-    heed: Callable[[], None],
+    heed: Heed,
 ) -> None:
     base = _root(node, volume)
     if base.id == volume.id:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import libvirt
@@ -18,8 +17,6 @@ from ..errors import FormatError
 from ..hypervisor import asking
 from ..qcow2 import ImageHeader, read_header
 from . import pool
-
-_BLOCK = 512  # bytes; the unit of st_blocks on Linux
 
 
 @dataclass(frozen=True)
@@ -70,15 +67,11 @@ def _read(path: Path) -> Image | None:
         header = ImageHeader(format="qcow2", virtual_size=0)
     return Image(
         path=str(path),
-        backing=_absolute(path, header.backing_file),
-        allocated=status.st_blocks * _BLOCK,
+        backing=header.backing_path(path),
+        allocated=status.st_blocks * pool.BLOCK,
         links=status.st_nlink,
         has_internal_snapshots=header.internal_snapshots > 0,
     )
-
-
-def _absolute(image: Path, backing: str | None) -> str | None:
-    return None if backing is None else posixpath.normpath(image.parent / backing)
 
 
 def _documents(libvirt_pool: Any) -> Iterator[str]:
@@ -133,8 +126,7 @@ def _chain_by_headers(path: str) -> list[str]:
     """As far as they can be read from here."""
     chain = [path]
     with suppress(OSError, FormatError):
-        while backing := read_header(Path(chain[-1])).backing_file:
-            below = str(PurePath(chain[-1]).parent / backing)
+        while below := read_header(Path(chain[-1])).backing_path(Path(chain[-1])):
             if below in chain:
                 break
             chain.append(below)

@@ -19,10 +19,10 @@ from pathlib import Path
 from ..contract import Volume
 from ..errors import ConflictError, DevopsError, HypervisorError
 from ..hypervisor import RunState, is_postmigrate
+from ..interrupts import Heed
 from ..progress import Progress
 from ..qcow2 import read_header
 from . import block_jobs, pool, qemu_img
-from .block_jobs import Heed
 from .replace import announce
 from .restore import forget_chains
 from .survey import Survey

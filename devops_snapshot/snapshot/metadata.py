@@ -50,6 +50,11 @@ class SnapshotMetadata:
     xml: str = field(repr=False)
 
     @property
+    def told_state(self) -> str:
+        """The state in words for users and records."""
+        return "disk-only" if self.disk_only else self.state.value
+
+    @property
     def definition(self) -> etree._Element:
         """The domain to define again for this snapshot: the persistent one if it was recorded."""
         root = parse(self.xml)

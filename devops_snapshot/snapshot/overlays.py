@@ -94,7 +94,7 @@ def make_overlay(*, node: Node, device: DiskDevice, frozen: Volume, suffix: str)
     node on one base image), a number follows. What is below may be raw, an overlay is always qcow2.
     """
     volume = frozen.create_child(
-        name=_free_name(node, f"{deepest(frozen).name}.{suffix}"[:MAX_ROW_NAME])
+        name=free_name(node, f"{deepest(frozen).name}.{suffix}"[:MAX_ROW_NAME])
     )
     volume.format = "qcow2"
     try:
@@ -105,7 +105,8 @@ def make_overlay(*, node: Node, device: DiskDevice, frozen: Volume, suffix: str)
     return Overlay(target=device.target_dev, device=device, frozen=frozen, volume=volume)
 
 
-def _free_name(node: Node, name: str) -> str:
+def free_name(node: Node, name: str) -> str:
+    """The name for a volume of the node; where it is taken, a number follows."""
     taken = {volume.name for volume in node.get_volumes()}
     if name not in taken:
         return name

@@ -6,22 +6,20 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
+from ..interrupts import Heed, heed_nothing
+
 T = TypeVar("T")
 
 WORKERS = 8
 _POLL = 0.1  # seconds between two looks whether the user wants to stop
 
 
-def _nothing(*_: object) -> None:
-    pass
-
-
 def for_all(
     items: Sequence[T],
     action: Callable[[T], None],
     *,
-    heed: Callable[[], None] = _nothing,
-    give_up: Callable[[T], None] = _nothing,
+    heed: Heed = heed_nothing,
+    give_up: Callable[[T], None] | None = None,
 ) -> None:
     """Do it in threads; the first error is raised when all have ended.
 
@@ -36,12 +34,12 @@ def for_all(
             _wait(futures, heed)
         except BaseException:
             for future, item in futures.items():
-                if not future.cancel():
+                if not future.cancel() and give_up is not None:
                     give_up(item)
             raise
 
 
-def _wait(futures: Iterable[Future[None]], heed: Callable[[], None]) -> None:
+def _wait(futures: Iterable[Future[None]], heed: Heed) -> None:
     pending = set(futures)
     while pending:
         done, pending = wait(pending, timeout=_POLL, return_when=FIRST_EXCEPTION)

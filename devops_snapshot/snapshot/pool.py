@@ -15,6 +15,9 @@ from ..hypervisor import asking
 MAX_FILE_NAME = 255
 """Bytes."""
 
+BLOCK = 512
+"""Bytes; the unit of ``st_blocks`` on Linux."""
+
 
 def pool_of(driver: Pool) -> Any:
     """The driver's ``virStoragePool``.
@@ -86,6 +89,22 @@ def is_there(driver: Pool, path: str) -> bool:
         return Path(path).exists()
     except PermissionError:
         return volume_at(driver, path) is not None
+
+
+def allocated(driver: Pool, path: str) -> int:
+    """Bytes that a file takes on disk, holes left out; 0 if it is not there."""
+    if is_local(driver):
+        try:
+            return Path(path).stat().st_blocks * BLOCK
+        except FileNotFoundError:
+            return 0
+        except PermissionError:
+            pass  # then libvirt may tell
+    volume = volume_at(driver, path)
+    if volume is None:
+        return 0
+    with asking(f"asking for the size of {path}"):
+        return int(volume.info()[2])
 
 
 def volume_at(driver: Pool, path: PurePath | str) -> Any | None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import HypervisorError
+from ..interrupts import Heed
 from ..lock import held_descriptors
 from ..qcow2 import read_header
 
@@ -24,8 +24,6 @@ _DIE_WITH_US = ["setpriv", "--pdeathsig", "KILL", "--"]
 """What goes on after a command was killed would work on the files of the next one. Until it has
 asked to die as well, it holds the environment's lock with us."""
 _COPY = ["cp", "--reflink=auto", "--sparse=always", "--preserve=mode,ownership,xattr"]
-
-Heed = Callable[[], None]
 
 
 def commit(upper: str, lower: str, lower_format: str, heed: Heed) -> None:

@@ -60,7 +60,7 @@ def _bring_up_to_date(part: NodeSnapshot, node: Node, snapshot: SnapshotMetadata
     if part.pk is not None and part.metadata == snapshot.xml:
         return
     part.node_name = node.name
-    part.state = "disk-only" if snapshot.disk_only else snapshot.state.value
+    part.state = snapshot.told_state
     part.memory_path = snapshot.memory_path or ""
     part.metadata = snapshot.xml
     part.save()

@@ -8,6 +8,7 @@ import libvirt
 from lxml import etree
 
 from ..hypervisor import RunState, asking
+from ..interrupts import heed_nothing
 from ..progress import Quiet
 from .block_jobs import commit_active
 from .domain_xml import serialise
@@ -57,10 +58,6 @@ def _switch_back(plan: NodePlan, overlays: Sequence[Overlay]) -> None:
     if plan.state is not RunState.SHUTOFF:
         with awake(plan.domain):
             for overlay in overlays:
-                commit_active(plan.domain, overlay.target, None, Quiet(), _nothing)
+                commit_active(plan.domain, overlay.target, None, Quiet(), heed_nothing)
     with asking(f"defining {plan.domain.name()} as it was"):
         plan.node.driver.conn.defineXML(serialise(plan.inactive))
-
-
-def _nothing() -> None:
-    pass

@@ -17,9 +17,9 @@ from django.db import transaction
 from ..contract import Node, Volume
 from ..errors import ConflictError
 from ..hypervisor import asking
+from ..interrupts import Heed
 from ..write_guard import guarded
 from . import pool, qemu_img
-from .block_jobs import Heed
 from .domain_xml import disks_of, open_chains, parse
 from .images import images_of, used_by_other_domains
 from .metadata import current_snapshot, snapshots_of, with_files_renamed

@@ -8,7 +8,6 @@ export holds a file, an export reads, a command was killed) is done by the next 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,7 @@ from django.db import DatabaseError
 
 from ..contract import Environment, Node, Volume
 from ..errors import DevopsError
-from ..interrupts import held_back
+from ..interrupts import Heed, heed_nothing, held_back
 from ..lock import is_read
 from ..progress import Progress, Quiet
 from . import merge
@@ -52,15 +51,11 @@ class Waiting:
         return f"{self.node}: {self.layer}: {self.reason}"
 
 
-def _nothing() -> None:
-    pass
-
-
 def tidy(
     environment: Environment,
     *,
     progress: Progress | None = None,
-    heed: Callable[[], None] = _nothing,
+    heed: Heed = heed_nothing,
 ) -> list[Waiting]:
     """Remove and merge all that can be; returns what has to wait.
 
@@ -117,7 +112,7 @@ _Step = Merge | _Removal
 
 
 def _tidy_node(
-    node: Node, domain: Any, exported: bool, progress: Progress, heed: Callable[[], None]
+    node: Node, domain: Any, exported: bool, progress: Progress, heed: Heed
 ) -> list[Waiting]:
     put_off: dict[int, Waiting] = {}
     while True:
@@ -131,7 +126,7 @@ def _tidy_node(
             put_off[step.lower.id] = _waiting(survey, step, reason)
 
 
-def _take(step: _Step, progress: Progress, heed: Callable[[], None]) -> str | None:
+def _take(step: _Step, progress: Progress, heed: Heed) -> str | None:
     """Take a step; returns why it cannot be taken now."""
     try:
         if isinstance(step, Merge):

@@ -6,9 +6,8 @@ import datetime
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from ..contract import Environment, Node, Pool
+from ..contract import Environment, Node
 from ..hypervisor import asking, domain_of
 from ..models import EnvironmentSnapshot, NodeSnapshot
 from . import pool
@@ -16,8 +15,6 @@ from .domain_xml import disks_of, parse
 from .metadata import SnapshotMetadata, current_snapshot, parse_snapshot, snapshots_of
 from .nodes import nodes_with_domains
 from .records import rows_of
-
-_BLOCK = 512  # bytes; the unit of st_blocks on Linux
 
 
 @dataclass(frozen=True)
@@ -129,22 +126,8 @@ def _now_of(node: Node) -> Now:
     return Now(
         node=node.name,
         snapshot=current_snapshot(domain),
-        disk_bytes=sum(allocated(node.driver, path) for path in files),
+        disk_bytes=sum(pool.allocated(node.driver, path) for path in files),
     )
-
-
-def allocated(driver: Pool, path: str) -> int:
-    """Bytes that a file takes on disk, holes left out; 0 if it is not there."""
-    try:
-        return Path(path).stat().st_blocks * _BLOCK
-    except FileNotFoundError:
-        return 0
-    except PermissionError:
-        volume = pool.volume_at(driver, path)
-    if volume is None:
-        return 0
-    with asking(f"asking for the size of {path}"):
-        return int(volume.info()[2])
 
 
 def _parts_of(node: Node) -> Iterator[_Part]:
@@ -168,7 +151,7 @@ def _part(node: Node, snapshot: SnapshotMetadata, *, missing: bool = False) -> _
         parent=snapshot.parent,
         created=snapshot.created,
         description=snapshot.description,
-        state="disk-only" if snapshot.disk_only else snapshot.state.value,
+        state=snapshot.told_state,
         internal=snapshot.internal,
         layers=frozenset(disk.path for disk in snapshot.snapshotted if disk.path),
         memory=snapshot.memory_path,
@@ -220,7 +203,7 @@ def _held_alone(files: Sequence[tuple[_Part, str]]) -> Mapping[str, int]:
     sizes: dict[str, int] = defaultdict(int)
     for part, path in files:
         if len(names[part.node.name, path]) == 1 and not part.internal:
-            sizes[part.name] += allocated(part.node.driver, path)
+            sizes[part.name] += pool.allocated(part.node.driver, path)
     return sizes
 
 

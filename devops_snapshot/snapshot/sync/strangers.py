@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path, PurePath
 
 from django.db import transaction
@@ -13,7 +12,7 @@ from ...contract import Volume
 from ...errors import FormatError
 from ...qcow2 import ImageHeader, read_header
 from ..layers import deepest
-from ..overlays import MAX_ROW_NAME
+from ..overlays import MAX_ROW_NAME, free_name
 from .seen import Seen
 
 
@@ -51,8 +50,8 @@ def strangers_at(seen: Seen, path: str, image_format: str | None) -> Strangers |
             return None
         assert header is not None, "it is an overlay"
         paths.insert(0, path)
-        path = str(PurePath(path).parent / str(header.backing_file))
         image_format = header.backing_format
+        path = str(header.backing_path(Path(path)))
     return Strangers(seen, tuple(paths), seen.volumes[path])
 
 
@@ -73,11 +72,7 @@ def _adopted(seen: Seen, below: Volume, path: str) -> Volume:
     stem = PurePath(deepest(below).uuid).name
     suffix = PurePath(path).name.removeprefix(stem).lstrip(".") or "adopted"
     name = f"{deepest(below).name}.{suffix}"[:MAX_ROW_NAME]
-    taken = {volume.name for volume in seen.node.get_volumes()}
-    candidates = (f"{name}-{number}" for number in count())
-    volume = below.create_child(
-        name=name if name not in taken else next(n for n in candidates if n not in taken)
-    )
+    volume = below.create_child(name=free_name(seen.node, name))
     volume.format = "qcow2"
     volume.uuid = path
     volume.save()
