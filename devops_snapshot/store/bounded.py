@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
-from typing import TypeVar
+from typing import Final, TypeVar, cast
 
 T = TypeVar("T")
 R = TypeVar("R")
+_END: Final = object()
 
 
 def map_bounded(
@@ -26,6 +27,22 @@ def map_bounded(
                 yield futures.popleft().result()
         while futures:
             yield futures.popleft().result()
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def ahead(items: Iterable[T], thread: Executor, *, under_way: int) -> Iterator[T]:
+    """Yield items that are taken in another thread, up to ``under_way`` before they are wanted.
+
+    :param thread: an executor with exactly one thread
+    """
+    iterator = iter(items)
+    futures = deque(thread.submit(next, iterator, _END) for _ in range(under_way))
+    try:
+        while (item := futures.popleft().result()) is not _END:
+            futures.append(thread.submit(next, iterator, _END))
+            yield cast(T, item)
     finally:
         for future in futures:
             future.cancel()

@@ -80,17 +80,17 @@ class ChunkReader:
         if span:
             yield Span(index, span)
 
-    def fetch(self, span: Span) -> Iterator[tuple[Wanted, bytes]]:
+    def fetch(self, span: Span) -> Iterator[tuple[Wanted, memoryview]]:
         """Yield the chunks of a span with their plain bytes.
 
         :raises FormatError: a byte is not what was written
         """
-        data = self._read(span)
+        data = memoryview(self._read(span))
         for number, wanted in span.frames.items():
             frame = span.index.frames[number]
             where = f"Pack {pack_path(span.index.pack)}, frame {number}"
             start = frame.offset - span.offset
-            plain = decode_frame(data[start : start + frame.stored_size], where)
+            plain = memoryview(decode_frame(data[start : start + frame.stored_size], where))
             for item in wanted:
                 chunk = plain[span.index.slice_in_frame(item.chunk)]
                 if digest(chunk) != item.digest:

@@ -14,7 +14,7 @@ from devops_snapshot.errors import NotFoundError
 from devops_snapshot.remote import Remote
 
 from .blocks import Block, digests_of, hashed_windows
-from .bounded import map_bounded
+from .bounded import ahead
 from .chunk_index import ChunkIndex
 from .chunk_table import Place
 from .condemned import Avoided
@@ -30,6 +30,8 @@ from .names import LayerId, export_path, layer_path
 from .pack import LayerKind
 from .pack_set import PackSet
 from .progress import Progress, no_progress
+
+_WINDOWS_AHEAD = 2
 
 
 @dataclass(frozen=True)
@@ -148,13 +150,13 @@ class ExportSession:
         )
 
     def _prepared_windows(self, source: LayerSource) -> Iterator[list[Block]]:
-        """Read and hash ahead, and look up ahead where chunks may be."""
+        """Read, hash and look up, ahead of what is being stored."""
         with (
             ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="hash") as hash_threads,
-            ThreadPoolExecutor(1, thread_name_prefix="find") as find_thread,
+            ThreadPoolExecutor(1, thread_name_prefix="read") as read_thread,
         ):
-            windows = hashed_windows(source, hash_threads)
-            yield from map_bounded(self._prepare, windows, find_thread, under_way=2)
+            windows = map(self._prepare, hashed_windows(source, hash_threads))
+            yield from ahead(windows, read_thread, under_way=_WINDOWS_AHEAD)
 
     def _prepare(self, window: list[Block]) -> list[Block]:
         self._index.prepare(digests_of(window))

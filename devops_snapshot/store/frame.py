@@ -15,14 +15,13 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import zstandard
 
 from devops_snapshot.errors import FormatError
 
-from .hashing import digest
+from .hashing import Data, digest
 from .sealed import UPDATE_HINT, damaged
 
 FRAME_HEADER_SIZE = 32
@@ -47,26 +46,26 @@ class Frame:
     chunks: int
 
 
-def encode_frame(chunks: Sequence[bytes]) -> Frame:
-    """Compress chunks into a frame, or store them raw where that is not smaller."""
-    plain = b"".join(chunks)
+def encode_frame(plain: bytes, chunks: int) -> Frame:
+    """Compress chunks, joined, into a frame, or store them raw where that is not smaller."""
     compressed = compress(plain)
     codec, payload = (ZSTD, compressed) if len(compressed) < len(plain) else (RAW, plain)
-    fields = _FIELDS.pack(_MAGIC, codec, len(payload), len(plain), len(chunks))
-    checksum = digest(fields + payload)[:16]
-    return Frame(fields + checksum + payload, len(plain), len(chunks))
+    fields = _FIELDS.pack(_MAGIC, codec, len(payload), len(plain), chunks)
+    checksum = digest(fields, payload)[:16]
+    return Frame(b"".join([fields, checksum, payload]), len(plain), chunks)
 
 
-def decode_frame(data: bytes, where: str) -> bytes:
-    """Return the plain bytes of the chunks of one frame.
+def decode_frame(data: Data, where: str) -> Data:
+    """Return the plain bytes of the chunks of one frame; a raw one is not copied.
 
     :param where: names the frame in messages
     :raises FormatError: the frame is damaged
     """
-    if len(data) < FRAME_HEADER_SIZE:
+    view = memoryview(data)
+    if len(view) < FRAME_HEADER_SIZE:
         raise damaged(where, "it is cut off")
-    fields, payload = data[: _FIELDS.size], data[FRAME_HEADER_SIZE:]
-    if digest(fields + payload)[:16] != data[_FIELDS.size : FRAME_HEADER_SIZE]:
+    fields, payload = view[: _FIELDS.size], view[FRAME_HEADER_SIZE:]
+    if digest(fields, payload)[:16] != view[_FIELDS.size : FRAME_HEADER_SIZE]:
         raise damaged(where, "it does not match its checksum")
     magic, codec, stored_size, plain_size, _chunks = _FIELDS.unpack(fields)
     if magic != _MAGIC or stored_size != len(payload) or plain_size > FRAME_PLAIN_LIMIT:
@@ -83,7 +82,7 @@ def compress(plain: bytes) -> bytes:
     return _compressor().compress(plain)
 
 
-def decompress(payload: bytes, plain_size: int, where: str) -> bytes:
+def decompress(payload: Data, plain_size: int, where: str) -> bytes:
     """Undo :func:`compress`; allocates no more than ``plain_size`` bytes."""
     try:
         if zstandard.frame_content_size(payload) != plain_size:

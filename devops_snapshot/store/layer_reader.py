@@ -70,7 +70,7 @@ class LayerReader:
         for pack, items in wanted.items():
             yield from self._chunks.plan(self._layer.packs[pack], items)
 
-    def fetch(self, span: Span) -> Iterator[tuple[int, bytes]]:
+    def fetch(self, span: Span) -> Iterator[tuple[int, memoryview]]:
         """Yield (offset in the layer, bytes) for the chunks of a span."""
         for item, data in self._chunks.fetch(span):
             offset = item.number * CHUNK_SIZE
@@ -97,8 +97,9 @@ class LayerReader:
         for pack, items in self._segment_places(lacking).items():
             for span in self._chunks.plan(self._layer.packs[pack], items):
                 for item, data in self._chunks.fetch(span):
-                    self._check_segment(item.number, data)
-                    loaded[item.number] = data
+                    segment = bytes(data)
+                    self._check_segment(item.number, segment)
+                    loaded[item.number] = segment
         self._remember(loaded)
         return loaded
 

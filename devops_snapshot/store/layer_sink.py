@@ -11,6 +11,8 @@ from typing import Protocol
 
 from devops_snapshot.errors import ConflictError, NotFoundError, StorageError
 
+from .hashing import Data
+
 
 class LayerSink(Protocol):
     """Takes bytes at any place, from several threads; what is never written reads as zeros."""
@@ -18,7 +20,7 @@ class LayerSink(Protocol):
     def allocate(self, size: int) -> None:
         """Become ``size`` bytes of zeros; called once, before the first ``pwrite``."""
 
-    def pwrite(self, offset: int, data: bytes) -> None:
+    def pwrite(self, offset: int, data: Data) -> None:
         """Write all of ``data`` at ``offset``."""
 
 
@@ -61,7 +63,7 @@ class FileSink:
         except OSError as error:
             raise self._failed(error) from error
 
-    def pwrite(self, offset: int, data: bytes) -> None:
+    def pwrite(self, offset: int, data: Data) -> None:
         view = memoryview(data)
         try:
             while view:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from .chunk_index import ChunkIndex
 from .chunk_table import Place
+from .hashing import Data
 from .lease import Lease
 from .pack import LayerKind
 from .pack_writer import PackWriter
@@ -35,7 +36,7 @@ class PackSet:
         writers = [writer for _, writer in [*self._open.values(), *self._draining]]
         return self._bytes_finished + sum(writer.bytes_sent for writer in writers)
 
-    def store(self, digest: bytes, data: bytes, kind: LayerKind) -> Place:
+    def store(self, digest: bytes, data: Data, kind: LayerKind) -> Place:
         """Append a chunk to the open pack of its kind and return where it will lie."""
         number, writer = self._open.get(kind) or self._start(kind)
         writer.add(digest, data)

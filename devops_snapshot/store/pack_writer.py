@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 
 from .frame import FRAME_PLAIN_LIMIT, Frame, encode_frame
+from .hashing import Data
 from .lease import Lease
 from .names import pack_path
 from .pack import (
@@ -37,7 +38,7 @@ class PackWriter:
         self._compress = compress
         self._digests = bytearray()
         self._sizes = array("I")
-        self._frame: list[bytes] = []
+        self._frame: list[Data] = []
         self._frame_size = 0
         self._frames: list[PackedFrame] = []
         self._end = HEADER.size  # of the frames that are compressed
@@ -47,7 +48,7 @@ class PackWriter:
         self._cancelled = threading.Event()
         self._sending = send.submit(lease.write, pack_path(name), self._blocks())
 
-    def add(self, digest: bytes, data: bytes) -> None:
+    def add(self, digest: bytes, data: Data) -> None:
         """Append a chunk."""
         if self._frame_size + len(data) > FRAME_PLAIN_LIMIT:
             self._end_frame()
@@ -87,7 +88,8 @@ class PackWriter:
     def _end_frame(self) -> None:
         if self._frame:
             self._plain_given += self._frame_size
-            self._put(self._compress.submit(encode_frame, self._frame))
+            plain = b"".join(self._frame)  # here, so that what chunks were cut from can go
+            self._put(self._compress.submit(encode_frame, plain, len(self._frame)))
             self._frame, self._frame_size = [], 0
 
     def _put(self, item: Future[Frame] | None) -> None:
