@@ -116,7 +116,7 @@ def test_a_cut_connection_ends_an_export(monkeypatch: pytest.MonkeyPatch, tmp_pa
         monkeypatch.setenv("HOME", str(sshd.home))
         with connect(sshd.url()) as remote:
             repository = Repository.open(remote, create=True)
-            source = EndlessSource(at=100 * CHUNK)
+            source = EndlessSource(at=1000 * CHUNK)  # packs are on their way then
 
             def cut() -> None:
                 assert source.reached.wait(30)
