@@ -35,6 +35,12 @@ class Notes:
         query = "SELECT name, data FROM notes WHERE kind = ? ORDER BY rowid"
         return self._try(lambda database: dict(database.execute(query, (kind,)).fetchall())) or {}
 
+    def names(self, kind: str) -> set[str]:
+        """Return the names of all notes of one kind."""
+        query = "SELECT name FROM notes WHERE kind = ?"
+        rows = self._try(lambda database: database.execute(query, (kind,)).fetchall())
+        return {name for (name,) in rows or ()}
+
     def put(self, kind: str, notes: Mapping[str, bytes]) -> None:
         rows = [(kind, name, data) for name, data in notes.items()]
         query = "INSERT OR REPLACE INTO notes VALUES (?, ?, ?)"

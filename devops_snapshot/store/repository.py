@@ -5,18 +5,17 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, suppress
-from datetime import datetime, timezone
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 from devops_snapshot.errors import ConflictError, FormatError, NotFoundError, StorageError
-from devops_snapshot.remote import AccessError, Entry, Remote
+from devops_snapshot.remote import AccessError, Remote
 
 from .cache import Cache
+from .catalogue import Catalogue
 from .chunk_index import ChunkIndex
 from .condemned import Avoided, load_avoided
-from .envelope import Envelope, ExportEntry, decode_entry, decode_envelope
+from .envelope import Envelope, ExportEntry, decode_envelope
 from .export_session import ExportSession
 from .features import require_known
 from .import_session import ImportSession
@@ -27,7 +26,6 @@ from .names import (
     LEASES,
     PACKS,
     REPOSITORY,
-    export_id_of,
     export_path,
     is_export_id,
 )
@@ -38,8 +36,6 @@ from .sealed import seal, unseal, well_formed
 
 log = logging.getLogger(__name__)
 
-_HEAD_GUESS = 8 * 1024  # bytes; the first line of most exports is shorter
-_PARALLEL = 4  # exports listed at the same time
 _DIRECTORIES = (PACKS, LAYERS, EXPORTS, LEASES)
 
 
@@ -48,6 +44,7 @@ class Repository:
 
     :ivar remote: where it lives
     :ivar cache: what this machine remembers of it
+    :ivar catalogue: its exports
     :ivar indexes: of its packs
     """
 
@@ -55,6 +52,7 @@ class Repository:
         self.id: str = settings["id"]
         self.remote = remote
         self.cache = Cache(self.id)
+        self.catalogue = Catalogue(remote, self.cache)
         self.indexes = PackIndexes(remote, self.cache)
         self._features = settings["features"]
         self._initial_retention = Retention.decode(settings["retention"])
@@ -131,9 +129,7 @@ class Repository:
 
     def exports(self) -> list[ExportEntry]:
         """Return all readable exports, oldest first; others are named in a warning."""
-        with ThreadPoolExecutor(_PARALLEL) as threads:
-            entries = list(filter(None, threads.map(self._entry, self.remote.list(EXPORTS))))
-        return sorted(entries, key=lambda entry: (entry.published, entry.id))
+        return self.catalogue.entries()
 
     def manifest(self, export_id: str) -> bytes:
         """Return the manifest of an export as it was given to ``publish``.
@@ -157,6 +153,7 @@ class Repository:
             index.load(related)
             with closing(PackSet(lease, index)) as packs:
                 yield ExportSession(self.remote, lease, index, packs, avoid=avoid)
+            self.catalogue.write_summary_if_many(lease)
 
     @contextmanager
     def reading(self, export_id: str) -> Iterator[ImportSession]:
@@ -213,35 +210,6 @@ class Repository:
             f"There is no export {export_id!r} at {self.remote.url}",
             hint="List the exports to see their ids",
         )
-
-    def _entry(self, found: Entry) -> ExportEntry | None:
-        """Return what a listing shows, from the cache if it was read before."""
-        export_id = export_id_of(found.name)
-        if export_id is None:
-            return None
-        path = export_path(export_id)
-        stored = datetime.fromtimestamp(found.modified, timezone.utc)
-        cached = self.cache.get(path)
-        try:
-            if cached:
-                with suppress(FormatError):
-                    return decode_entry(export_id, cached, path, stored=stored)
-            line = self._first_line(path)
-            entry = decode_entry(export_id, line, f"Export {path}", stored=stored)
-        except FormatError as error:
-            log.warning("%s", error)
-            return None
-        except NotFoundError:  # deleted since it was listed
-            return None
-        self.cache.put(path, line)
-        return entry
-
-    def _first_line(self, path: str) -> bytes:
-        data = self.remote.read(path, 0, _HEAD_GUESS)
-        if b"\n" not in data:
-            data = self.remote.read(path)
-        line, newline, _ = data.partition(b"\n")
-        return line + newline
 
 
 def _require_empty(remote: Remote) -> None:
