@@ -27,6 +27,8 @@ from .supported import check_exportable
 
 log = logging.getLogger(__name__)
 
+_RELATED = 3  # exports whose data is looked at beforehand
+
 
 def export(
     environment: Any,
@@ -85,7 +87,8 @@ def export(
             )
             record.snapshots = list(selection.names)
             record.freeze_seconds = taken.longest_freeze if taken else None
-            with repository.writing() as session, _counted(record, session):
+            related = _related(repository, environment.name)
+            with repository.writing(related) as session, _counted(record, session):
                 record.export_id = session.export_id
                 record.save()
                 _send(environment, selection, session, record, description, progress or Quiet())
@@ -99,6 +102,12 @@ def _name_for_now(environment: Any) -> str:
     taken = {snapshot.name for snapshot in snapshots.list_snapshots(environment)}
     names = (name, *(f"{name}-{number}" for number in range(2, len(taken) + 2)))
     return next(candidate for candidate in names if candidate not in taken)
+
+
+def _related(repository: Repository, environment: str) -> list[str]:
+    """The latest exports of an environment, from which the next will differ little."""
+    entries = [e for e in repository.exports() if e.summary.get("environment") == environment]
+    return [entry.id for entry in entries[: -_RELATED - 1 : -1]]
 
 
 @contextmanager
