@@ -21,7 +21,14 @@ def connect(url: str) -> Iterator[Remote]:
     if location.scheme == "file":
         yield LocalRemote(Path(location.path))
         return
-    from .sftp import SftpRemote  # here, because paramiko takes longer to load than a listing takes
+    if location.scheme == "s3":
+        from .s3 import S3Remote  # here, because boto3 takes longer to load than a listing takes
+
+        with closing(S3Remote(location)) as bucket:
+            bucket.check()
+            yield bucket
+        return
+    from .sftp import SftpRemote  # here, likewise
     from .ssh import resolve
 
     with closing(SftpRemote(location, resolve(location))) as remote:

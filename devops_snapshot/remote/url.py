@@ -1,4 +1,6 @@
-"""Storage URLs: ``file:///abs/path``, ``sftp://user@host:port/abs/path``, ``scp://`` likewise."""
+"""Storage URLs: ``file:///abs/path``, ``sftp://user@host:port/abs/path``, ``scp://`` likewise,
+``s3://bucket/prefix``.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +12,19 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from devops_snapshot.errors import StorageError
 
 _WORD = re.compile(r"[\w.:%@+][\w.:%@+-]*")
-FORMS = "file:///abs/path or sftp://user@host:port/abs/path"
+_BUCKET = re.compile(r"[A-Za-z0-9][\w.-]{1,254}", re.ASCII)
+FORMS = "file:///abs/path, sftp://user@host:port/abs/path or s3://bucket/prefix"
 
 
 @dataclass(frozen=True)
 class Location:
     """A storage URL taken apart.
 
-    :param scheme: ``file`` or ``sftp``
+    :param scheme: ``file``, ``sftp`` or ``s3``
     :param user: empty where ``~/.ssh/config`` or the local user name decides
+    :param host: for S3 the bucket
     :param port: None where ``~/.ssh/config`` or 22 decides
-    :param path: absolute
+    :param path: absolute; for S3 the prefix with a slash before it
     """
 
     scheme: str
@@ -58,6 +62,8 @@ def parse(url: str) -> Location:
             return Location("file", "", "", None, _path(url, parts))
         case "sftp" | "scp":
             return Location("sftp", *_login(url, parts), parts.port, _path(url, parts))
+        case "s3":
+            return Location("s3", "", _bucket(url, parts), None, _path(url, parts))
         case "":
             raise _bad(url, "has no scheme")
         case scheme:
@@ -83,8 +89,14 @@ def _login(url: str, parts: SplitResult) -> tuple[str, str]:
     return user, host
 
 
+def _bucket(url: str, parts: SplitResult) -> str:
+    if not _BUCKET.fullmatch(parts.netloc):
+        raise _bad(url, "names no bucket, or one with a character that cannot be there")
+    return parts.netloc
+
+
 def _path(url: str, parts: SplitResult) -> str:
-    path = unquote(parts.path)
+    path = unquote(parts.path) or "/" * (parts.scheme == "s3")
     if not path.startswith("/"):
         raise _bad(url, "has no absolute path")
     if "\0" in path or "\n" in path:

@@ -1,4 +1,4 @@
-"""Places for repositories: a local directory and a private SFTP server."""
+"""Places for repositories: a local directory, a private SFTP server, a private S3 server."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 from devops_snapshot.remote import Remote, connect
 
+from .s3_server import S3Server, running_s3
 from .sshd import Sshd, running_sshd
 
 
@@ -31,9 +32,30 @@ def sshd(shared_sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> Sshd:
     return shared_sshd
 
 
+@pytest.fixture(scope="session")
+def shared_s3() -> Iterator[S3Server]:
+    with running_s3() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(shared_s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """The S3 server, with an environment in which it is found."""
+    for name, value in shared_s3.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    return shared_s3
+
+
+@pytest.fixture
+def s3_url(s3: S3Server) -> str:
+    """The URL of an empty prefix in a bucket."""
+    return f"s3://{s3.new_bucket()}/some/prefix"
+
+
 @pytest.fixture(params=["file", "sftp"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty directory, once for each kind of storage."""
+    """The URL of an empty directory, once for each kind of storage that has directories."""
     if request.param == "file":
         return f"file://{tmp_path / 'storage'}"
     sshd: Sshd = request.getfixturevalue("sshd")
@@ -52,3 +74,15 @@ def directory(url: str) -> Path:
 def remote(url: str, directory: Path) -> Iterator[Remote]:
     with connect(url) as remote:
         yield remote
+
+
+@pytest.fixture(params=["file", "sftp", "s3"])
+def any_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty place, once for each kind of storage."""
+    if request.param == "s3":
+        return str(request.getfixturevalue("s3_url"))
+    if request.param == "sftp":
+        sshd: Sshd = request.getfixturevalue("sshd")
+        return sshd.url(sshd.new_directory(f"storage-{tmp_path.name}"))
+    (tmp_path / "storage").mkdir()
+    return f"file://{tmp_path / 'storage'}"

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from devops_snapshot.errors import ConflictError, NotFoundError
-from devops_snapshot.remote import Remote, connect
+from devops_snapshot.errors import ConflictError, NotFoundError, StorageError
+from devops_snapshot.remote import Remote, connect, require_exclusive_creation
 
 DATA = os.urandom(1_000_003)
 
 
-def names(directory: Path) -> list[str]:
-    return [path.name for path in directory.iterdir()]
+@pytest.fixture
+def remote(any_url: str) -> Iterator[Remote]:
+    with connect(any_url) as remote:
+        yield remote
+
+
+def names(remote: Remote, path: str = "") -> list[str]:
+    return sorted(entry.name for entry in remote.list(path))
+
+
+def put(remote: Remote, path: str, data: bytes = b"x") -> None:
+    remote.write(path, [data], staging="unfinished")
 
 
 def test_reads_back_what_was_written(remote: Remote) -> None:
@@ -38,28 +49,53 @@ def test_an_empty_object_is_an_object(remote: Remote) -> None:
     assert remote.stat("object").size == 0
 
 
-def test_write_refuses_an_existing_target(remote: Remote, directory: Path) -> None:
+def test_a_large_object(remote: Remote) -> None:
+    blocks = [DATA[n:] for n in range(20)]
+    whole = b"".join(blocks)
+    assert remote.write("object", blocks, staging="unfinished") == len(whole)
+    assert remote.read("object") == whole
+    assert remote.read("object", 8_000_000, 2_000_000) == whole[8_000_000:10_000_000]
+
+
+@pytest.mark.parametrize("times", [1, 20], ids=["small", "large"])
+def test_write_refuses_an_existing_target(remote: Remote, times: int) -> None:
     remote.write("object", [b"first"], staging="unfinished")
     with pytest.raises(ConflictError, match="object exists already"):
-        remote.write("object", [b"second"], staging="unfinished")
+        remote.write("object", [DATA] * times, staging="unfinished")
     assert remote.read("object") == b"first"
-    assert names(directory) == ["object"]
+    assert names(remote) == ["object"]
 
 
-def test_a_write_that_fails_leaves_nothing(remote: Remote, directory: Path) -> None:
+@pytest.mark.parametrize("times", [1, 20], ids=["small", "large"])
+def test_a_write_that_fails_leaves_nothing(remote: Remote, times: int) -> None:
     def data() -> Iterator[bytes]:
-        yield DATA
-        assert (directory / "unfinished").exists()
-        assert not (directory / "object").exists()
+        yield from [DATA] * times
+        assert "object" not in names(remote)
         raise RuntimeError("source failed")
 
     with pytest.raises(RuntimeError, match="source failed"):
         remote.write("object", data(), staging="unfinished")
-    assert names(directory) == []
+    assert names(remote) == []
     assert remote.write("object", [b"later"], staging="unfinished") == 5
 
 
+def test_one_of_many_creates_an_object(remote: Remote) -> None:
+    def create(number: int) -> bool:
+        try:
+            remote.write("object", [str(number).encode()], staging=f"unfinished-{number}")
+        except ConflictError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as threads:
+        created = list(threads.map(create, range(4)))
+    assert created.count(True) == 1
+    assert remote.read("object") == str(created.index(True)).encode()
+
+
 def test_writing_needs_a_directory(remote: Remote) -> None:
+    if not remote.rename_is_move:
+        pytest.skip("a bucket needs no directories")
     with pytest.raises(NotFoundError, match="nowhere/unfinished"):
         remote.write("object", [DATA], staging="nowhere/unfinished")
     with pytest.raises(NotFoundError, match="nowhere/object"):
@@ -79,6 +115,16 @@ def test_rename_refuses_an_existing_target(remote: Remote) -> None:
         remote.rename("a", "d")
 
 
+def test_rename_of_what_is_renamed_already(remote: Remote) -> None:
+    put(remote, "a")
+    remote.rename("a", "b")
+    with pytest.raises(NotFoundError, match=r"a .*does not exist"):
+        remote.rename("a", "b")
+    put(remote, "a")
+    with pytest.raises(ConflictError, match="b exists already"):
+        remote.rename("a", "b")
+
+
 def test_rename_of_directories(remote: Remote) -> None:
     remote.mkdir("a")
     remote.mkdir("b")
@@ -88,6 +134,8 @@ def test_rename_of_directories(remote: Remote) -> None:
     remote.rename("a", "c")
     assert remote.read("c/object") == b"x"
     assert remote.list("b") == []
+    with pytest.raises(NotFoundError, match=r"a .*does not exist"):
+        remote.rename("a", "e")
 
 
 def test_directories(remote: Remote) -> None:
@@ -100,12 +148,29 @@ def test_directories(remote: Remote) -> None:
     assert remote.list("a/b") == []
 
 
-def test_stat_tells_size_and_time(remote: Remote, directory: Path) -> None:
+def test_stat_tells_size_and_time(remote: Remote) -> None:
+    before = time.time()
     remote.write("object", [b"12345"], staging="unfinished")
     entry = remote.stat("object")
     assert (entry.name, entry.size, entry.is_directory) == ("object", 5, False)
-    assert entry.modified == pytest.approx((directory / "object").stat().st_mtime, abs=1)
+    assert before - 1.1 < entry.modified < time.time() + 0.1
     assert remote.list("") == [entry]
+
+
+def test_renaming_tells_the_time_of_writing_or_of_renaming(remote: Remote) -> None:
+    """The age of an export is counted from there."""
+    put(remote, "a")
+    written = remote.stat("a").modified
+    remote.rename("a", "b")
+    assert written <= remote.stat("b").modified < time.time() + 0.1
+
+
+def test_a_directory_with_something_in_it_stays(remote: Remote) -> None:
+    remote.mkdir("a")
+    put(remote, "a/object")
+    with pytest.raises(StorageError, match=r"a .*is not empty"):
+        remote.remove("a")
+    assert names(remote, "a") == ["object"]
 
 
 def test_what_is_missing_is_named(remote: Remote) -> None:
@@ -114,16 +179,26 @@ def test_what_is_missing_is_named(remote: Remote) -> None:
             operation("some/object")
 
 
-def test_free_space(remote: Remote, directory: Path) -> None:
-    status = os.statvfs(directory)
+def test_free_space(remote: Remote, tmp_path: Path) -> None:
+    if remote.url.startswith("s3"):
+        assert remote.free_space() is None
+        return
+    status = os.statvfs(tmp_path)
     assert remote.free_space() == pytest.approx(status.f_bavail * status.f_frsize, rel=0.05)
 
 
-def test_a_path_with_odd_characters(url: str, directory: Path) -> None:
-    with connect(url + "/sub%20dir%23é") as remote:
+def test_a_path_with_odd_characters(any_url: str) -> None:
+    with connect(any_url + "/sub%20dir%23é") as remote:
         remote.mkdir("")
         remote.write("object", [b"x"], staging="unfinished")
-    assert (directory / "sub dir#é" / "object").read_bytes() == b"x"
+    with connect(any_url) as remote:
+        assert remote.read("sub dir#é/object") == b"x"
+        assert names(remote) == ["sub dir#é"]
+
+
+def test_a_storage_node_that_creates_exclusively(remote: Remote) -> None:
+    require_exclusive_creation(remote)
+    assert names(remote) == []
 
 
 def test_many_threads_at_once(remote: Remote) -> None:

@@ -1,0 +1,216 @@
+"""The requests to one bucket: objects by their keys, boto's errors as the project's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from devops_snapshot.errors import NotFoundError, StorageError
+
+from .s3_errors import EXISTS, LOST, MISSING, clear_errors, code_of, no_bucket, no_credentials
+from .s3_upload import WRITER
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef
+
+_REVOKED = "revoked"  # the metadata of a tombstone
+TOMBSTONE = b"This name is not to be used again.\n"
+_PARALLEL = 8  # parts of all objects under way
+_READ_ATTEMPTS = 5
+_READ_BLOCK = 1024 * 1024  # bytes
+_CONFIG = Config(
+    connect_timeout=20,
+    read_timeout=120,
+    retries={"mode": "standard", "total_max_attempts": 8},  # over about a minute
+    max_pool_connections=16,
+    tcp_keepalive=True,
+    # the default would send checksums in a way that older stores refuse
+    request_checksum_calculation="when_required",
+    response_checksum_validation="when_required",
+)
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a store tells of an object.
+
+    :param size: bytes
+    :param modified: seconds since 1970 by the store's clock
+    :param writer: a random name for the write that it comes from, empty if another program wrote it
+    :param is_tombstone: whether it stands for a name that must not be used again
+    """
+
+    size: int
+    modified: float
+    etag: str
+    writer: str
+    is_tombstone: bool
+
+    def is_copy_of(self, other: Head) -> bool:
+        """Say whether both come from the same write."""
+        if self.writer or other.writer:
+            return self.writer == other.writer
+        return (self.etag, self.size) == (other.etag, other.size)
+
+
+class Bucket:
+    """A bucket of an S3-compatible store, at the endpoint that boto3's usual places tell."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.client = _client()
+        self.threads = ThreadPoolExecutor(_PARALLEL)
+
+    @property
+    def endpoint(self) -> str:
+        return self.client.meta.endpoint_url
+
+    def close(self) -> None:
+        self.threads.shutdown()
+        self.client.close()
+
+    def clear_errors(self, key: str) -> AbstractContextManager[None]:
+        return clear_errors(f"s3://{self.name}/{key}", self.name, self.endpoint)
+
+    def check(self, prefix: str) -> None:
+        """Make a request, so that what stands in the way is told at once."""
+        with self.clear_errors(prefix):
+            try:
+                self.client.list_objects_v2(Bucket=self.name, Prefix=prefix, MaxKeys=1)
+            except ClientError as error:
+                if code_of(error) in MISSING:
+                    raise no_bucket(self.name, self.endpoint) from error
+                raise
+
+    def head(self, key: str) -> Head | None:
+        """Describe an object; None if there is none."""
+        with self.clear_errors(key):
+            try:
+                found = self.client.head_object(Bucket=self.name, Key=key)
+            except ClientError as error:
+                if code_of(error) in MISSING:
+                    return None
+                raise
+        return Head(
+            size=found["ContentLength"],
+            modified=found["LastModified"].timestamp(),
+            etag=found["ETag"],
+            writer=found["Metadata"].get(WRITER, ""),
+            is_tombstone=_REVOKED in found["Metadata"],
+        )
+
+    def get(self, key: str, offset: int, length: int | None) -> bytes:
+        """Return bytes of an object, fewer only where it ends; go on where a connection broke."""
+        received = bytearray()
+        with self.clear_errors(key):
+            for attempt in range(1, _READ_ATTEMPTS + 1):
+                try:
+                    self._receive(key, offset, length, received)
+                    break
+                except LOST:
+                    if attempt == _READ_ATTEMPTS:
+                        raise
+        return bytes(received)
+
+    def _receive(self, key: str, offset: int, length: int | None, received: bytearray) -> None:
+        """Append to ``received`` what is missing there."""
+        first = offset + len(received)
+        if length is not None and len(received) >= length:
+            return
+        last = "" if length is None else offset + length - 1
+        try:
+            answer = self.client.get_object(
+                Bucket=self.name, Key=key, Range=f"bytes={first}-{last}"
+            )
+        except ClientError as error:
+            if code_of(error) in {"416", "InvalidRange"}:  # the object ends before
+                return
+            raise
+        with closing(answer["Body"]) as body:
+            if _REVOKED in answer["Metadata"]:
+                raise NotFoundError(f"s3://{self.name}/{key} does not exist any more")
+            for block in body.iter_chunks(_READ_BLOCK):
+                received += block
+
+    def put_marker(self, key: str) -> None:
+        """Make an empty object, unless there is one."""
+        with self.clear_errors(key):
+            try:
+                self.client.put_object(Bucket=self.name, Key=key, Body=b"", IfNoneMatch="*")
+            except ClientError as error:
+                if code_of(error) not in EXISTS:
+                    raise
+
+    def put_tombstone(self, key: str) -> None:
+        """Replace whatever there may be by what counts as missing and is in the way of a write."""
+        with self.clear_errors(key):
+            self.client.put_object(
+                Bucket=self.name, Key=key, Body=TOMBSTONE, Metadata={_REVOKED: "yes"}
+            )
+
+    def copy(self, source: str, target: str, etag: str) -> bool:
+        """Copy an object as long as it has this ETag; False if it has not, or the target exists."""
+        with self.clear_errors(source):
+            try:
+                self.client.copy_object(
+                    Bucket=self.name,
+                    Key=target,
+                    CopySource={"Bucket": self.name, "Key": source},
+                    CopySourceIfMatch=etag,
+                    IfNoneMatch="*",
+                )
+            except ClientError as error:
+                if code_of(error) in EXISTS:
+                    return False
+                raise
+        return True
+
+    def delete(self, key: str, *, etag: str = "") -> None:
+        """Remove an object if it is there.
+
+        :param etag: leave it if it has another ETag; some stores do not look
+        """
+        with self.clear_errors(key):
+            try:
+                if etag:
+                    self.client.delete_object(Bucket=self.name, Key=key, IfMatch=etag)
+                else:
+                    self.client.delete_object(Bucket=self.name, Key=key)
+            except ClientError as error:
+                if code_of(error) not in EXISTS | MISSING:
+                    raise
+
+    def pages(self, prefix: str, *, delimiter: str = "") -> Iterator[ListObjectsV2OutputTypeDef]:
+        """Yield what a listing answers, page after page."""
+        paginator = self.client.get_paginator("list_objects_v2")
+        with self.clear_errors(prefix):
+            yield from paginator.paginate(Bucket=self.name, Prefix=prefix, Delimiter=delimiter)
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        for page in self.pages(prefix):
+            for item in page.get("Contents", ()):
+                yield item["Key"]
+
+    def any_key(self, prefix: str) -> bool:
+        with self.clear_errors(prefix):
+            found = self.client.list_objects_v2(Bucket=self.name, Prefix=prefix, MaxKeys=1)
+        return found["KeyCount"] > 0
+
+
+def _client() -> S3Client:
+    try:
+        return boto3.session.Session().client("s3", config=_CONFIG)
+    except ValueError as error:  # botocore: Invalid endpoint
+        raise StorageError(
+            f"{error}", hint="Write AWS_ENDPOINT_URL as https://host:port"
+        ) from error
+    except BotoCoreError as error:
+        raise no_credentials(error) from error
