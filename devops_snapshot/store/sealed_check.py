@@ -16,7 +16,7 @@ _FLAT = {
     DELETED: "export",
     PINS: "pin",
     SAMPLES: "samples",
-    SUMMARIES: "summaries",
+    SUMMARIES: "summary",
     HISTORY: "history",
     DAMAGED: "damage",
 }

@@ -24,7 +24,7 @@ from devops_snapshot.store.verification import VerificationReport, verify
 
 from .place import CHUNK, SEGMENT, export, make_file, noise, objects, opened, restore
 
-_PLACES = 5  # that are damaged in each object
+_PLACES = 3  # that are damaged in each object
 
 
 class Lab:
