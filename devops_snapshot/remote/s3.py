@@ -160,14 +160,14 @@ class S3Remote:
         """Copy, and remove the source; complete what was cut short between the two."""
         if self._head(target) is None:
             self._bucket.copy(self._key(source), self._key(target), head.etag)
-        copy = self._head(target)
+        copy = self._bucket.head(self._key(target))
         if copy is None:  # the source is not the same any more
+            raise self._missing(source)
+        if copy.is_tombstone or (copy.is_copy_of(head) and self._is_revoked(dirname(source))):
+            self._bucket.delete(self._key(target))  # who revoked may have looked before it came
             raise self._missing(source)
         if not copy.is_copy_of(head):
             raise ConflictError(f"{self._url(target)} exists already")
-        if self._is_revoked(dirname(source)):  # a copy takes time: nobody may have seen it come
-            self._bucket.delete(self._key(target))
-            raise self._missing(source)
         self._bucket.delete(self._key(source), etag=head.etag)
 
     def _move_objects(self, source: str, target: str) -> None:

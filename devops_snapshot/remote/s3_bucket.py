@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from devops_snapshot.errors import NotFoundError, StorageError
 
-from .s3_errors import EXISTS, LOST, MISSING, clear_errors, code_of, no_bucket, no_credentials
+from .s3_errors import EXISTS, LOST, MISSING, clear_errors, code_of, no_credentials, not_s3
 from .s3_upload import WRITER
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ class Bucket:
             try:
                 self.client.list_objects_v2(Bucket=self.name, Prefix=prefix, MaxKeys=1)
             except ClientError as error:
-                if code_of(error) in MISSING:
-                    raise no_bucket(self.name, self.endpoint) from error
+                if code_of(error).isdigit():
+                    raise not_s3(self.endpoint, error) from error
                 raise
 
     def head(self, key: str) -> Head | None:

@@ -125,10 +125,6 @@ def _failure(error: BotoCoreError, where: str, endpoint: str) -> StorageError:
         return StorageError(f"Connection to {endpoint} was lost", hint="Try again")
     if isinstance(error, exceptions.ParamValidationError):
         return StorageError(f"{where}: {_one_line(error)}", hint="Check the name of the bucket")
-    if "parse response" in str(error):  # botocore.parsers.ResponseParserError
-        return StorageError(
-            f"What runs at {endpoint} does not answer like S3", hint="Check AWS_ENDPOINT_URL"
-        )
     return StorageError(f"{where}: {_one_line(error)}")
 
 
@@ -136,6 +132,14 @@ def no_bucket(bucket: str, endpoint: str) -> StorageError:
     return StorageError(
         f"There is no bucket {bucket!r} at {endpoint}",
         hint="Check the name and AWS_ENDPOINT_URL, or make the bucket",
+    )
+
+
+def not_s3(endpoint: str, error: ClientError) -> StorageError:
+    """The error for an answer that has no name, only an HTTP status."""
+    return StorageError(
+        f"What runs at {endpoint} does not answer like S3: HTTP {code_of(error)}",
+        hint="Check AWS_ENDPOINT_URL",
     )
 
 
@@ -149,7 +153,7 @@ def no_credentials(error: Exception) -> StorageError:
 def _reason(error: BotoCoreError) -> str:
     """Return what the operating system said, without the objects that urllib3 shows around it."""
     cause: object = getattr(error, "kwargs", {}).get("error", error)
-    return _one_line(cause).rpartition(">: ")[2] or type(error).__name__
+    return _one_line(cause).rpartition("] ")[2].rstrip(")") or type(error).__name__
 
 
 def _one_line(error: object) -> str:
