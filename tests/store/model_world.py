@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from devops_snapshot.remote import AccessError, Remote
@@ -66,6 +69,17 @@ def export(
         exports[session.export_id] = Stored(layers)
         session.publish(b"{}", {"layers": len(layers)}, **publish)  # type: ignore[arg-type]
     return session.export_id
+
+
+def at_once(_seconds: float) -> None:
+    """Stands in for sleeping: a collector that watches leases need not really wait."""
+
+
+def age(path: Path, seconds: float) -> None:
+    """Make an object older by the storage node's clock; it may be gone."""
+    with suppress(FileNotFoundError):
+        then = path.stat().st_mtime - seconds
+        os.utime(path, (then, then))
 
 
 def check(remote: Remote, export_id: str, stored: Stored) -> None:
