@@ -3,9 +3,9 @@
 from .deletion import delete_export, deleted_exports, undelete_export
 from .envelope import ExportEntry
 from .export_session import ExportSession, Stats
-from .import_session import ImportSession, RestoreStats
+from .import_session import ImportSession
 from .jsontypes import JSON
-from .layer_reader import LayerReader
+from .layer_reader import LayerReader, RestoreStats
 from .layer_sink import FileSink, LayerSink
 from .layer_source import Extent, FileSource, LayerSource
 from .names import LayerId

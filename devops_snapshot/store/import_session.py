@@ -2,46 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 from devops_snapshot.errors import FormatError, NotFoundError
 from devops_snapshot.remote import Remote
 
-from .bounded import map_bounded
-from .chunk_reader import ChunkReader, Span
+from .chunk_reader import ChunkReader
 from .condemned import Avoided
 from .envelope import Envelope
-from .hashing import CHUNK_SIZE, SEGMENT_CHUNKS
 from .layer import Layer
-from .layer_objects import find_layer
-from .layer_reader import LayerReader
+from .layer_content import LayerContent
+from .layer_objects import find_layers
+from .layer_reader import LayerReader, PlainReader, RestoreStats
 from .layer_sink import LayerSink
 from .names import LayerId, pack_path
 from .pack_indexes import PackIndexes
 from .progress import Progress, no_progress
-
-_WINDOW = 64 * SEGMENT_CHUNKS  # chunks that are planned together: 1 GiB of the file
-_THREADS = max(4, os.cpu_count() or 1)
-
-
-@dataclass(frozen=True)
-class RestoreStats:
-    """What restoring layers has done.
-
-    :param bytes_received: compressed, frames fetched from the repository
-    :param bytes_written: plain, given to the sink; the rest are holes
-    """
-
-    bytes_received: int = 0
-    bytes_written: int = 0
-
-    def __add__(self, other: RestoreStats) -> RestoreStats:
-        return RestoreStats(
-            self.bytes_received + other.bytes_received, self.bytes_written + other.bytes_written
-        )
+from .ram.reader import RamReader
 
 
 class ImportSession:
@@ -72,9 +49,9 @@ class ImportSession:
         """
         if layer_id not in self._layers:
             raise NotFoundError(f"This export has no layer {layer_id}")
-        return LayerReader(
-            find_layer(self._remote, layer_id, self._has_packs, self._avoid), self._chunks
-        )
+        layers = find_layers(self._remote, layer_id, self._has_packs, self._avoid)
+        content, origin = LayerContent(layers, self._chunks), layers[0].origin
+        return PlainReader(content) if origin is None else RamReader(content, origin)
 
     def restore(
         self,
@@ -88,12 +65,7 @@ class ImportSession:
         :param progress: called with the bytes of the file, holes too, done since last time
         :raises FormatError: a byte is not what was written; the sink is then to be thrown away
         """
-        reader = self.layer(layer_id)
-        sink.allocate(reader.size)
-        stats = RestoreStats()
-        with ThreadPoolExecutor(_THREADS, thread_name_prefix="restore") as threads:
-            for first in range(0, -(-reader.size // CHUNK_SIZE), _WINDOW):
-                stats += _restore_window(reader, first, sink, threads, progress)
+        stats = self.layer(layer_id).restore(sink, progress)
         with self._lock:
             self._stats += stats
         return stats
@@ -106,28 +78,3 @@ class ImportSession:
             )
         except (FormatError, NotFoundError):
             return False
-
-
-def _restore_window(
-    reader: LayerReader,
-    first: int,
-    sink: LayerSink,
-    threads: ThreadPoolExecutor,
-    progress: Progress,
-) -> RestoreStats:
-    """Restore the chunks from ``first`` to the end of its window; holes are done at once."""
-
-    def restore_span(span: Span) -> RestoreStats:
-        written = 0
-        for offset, data in reader.fetch(span):
-            sink.pwrite(offset, data)
-            written += len(data)
-        return RestoreStats(span.length, written)
-
-    size = min(reader.size - first * CHUNK_SIZE, _WINDOW * CHUNK_SIZE)
-    total = RestoreStats()
-    for stats in map_bounded(restore_span, reader.plan(first, first + _WINDOW), threads):
-        progress(stats.bytes_written)
-        total += stats
-    progress(size - total.bytes_written)
-    return total

@@ -23,36 +23,48 @@ def readable_layers(
 
     :param avoid: names of layer objects that are passed over
     """
-    for path in _paths(remote, layer_id):
-        if path.rpartition("/")[2] in avoid:
-            continue
-        try:
-            yield _read(remote, layer_id, path)
-        except FormatError as error:
-            log.warning("%s", error.message)
+    for _, layer in _readable(remote, layer_id, avoid):
+        yield layer
 
 
-def find_layer(
+def find_layers(
     remote: Remote,
     layer_id: LayerId,
     has_packs: Callable[[Layer], bool],
     avoid: Avoided = Avoided(),  # noqa: B008 -- a frozen value
-) -> Layer:
-    """Return an object of a layer that is not damaged.
+) -> list[Layer]:
+    """Return all objects of a layer that are not damaged, the one to be preferred first.
 
-    Of several, one whose packs are all there, and before those that are about to be removed.
+    That is one whose packs are all there, and of those one that is not about to be removed.
 
     :raises FormatError: the layer is damaged or missing
     """
     paths = _paths(remote, layer_id)
     if len(paths) == 1:
-        return _read(remote, layer_id, paths[0])
-    layers = list(readable_layers(remote, layer_id, avoid=avoid.layers))
-    layers.sort(key=lambda layer: not avoid.packs.isdisjoint(layer.packs))
-    layers += readable_layers(remote, layer_id)
-    if not layers:
+        return [_read(remote, layer_id, paths[0])]
+    found = dict(_readable(remote, layer_id))
+    if not found:
         raise damaged(f"Layer {layer_id}", "it is missing, or each of its objects is damaged")
-    return next(filter(has_packs, layers), layers[0])
+
+    def rank(name: str) -> tuple[bool, bool]:
+        packs = found[name].packs
+        going = name in avoid.layers or not avoid.packs.isdisjoint(packs)
+        return not has_packs(found[name]), going
+
+    return [found[name] for name in sorted(found, key=rank)]
+
+
+def _readable(
+    remote: Remote, layer_id: LayerId, avoid: Collection[str] = frozenset()
+) -> Iterator[tuple[str, Layer]]:
+    """Yield name and content of each object of a layer that is not damaged."""
+    for path in _paths(remote, layer_id):
+        name = path.rpartition("/")[2]
+        try:
+            if name not in avoid:
+                yield name, _read(remote, layer_id, path)
+        except FormatError as error:
+            log.warning("%s", error.message)
 
 
 def _paths(remote: Remote, layer_id: LayerId) -> list[str]:
