@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -52,11 +53,11 @@ class LocalRemote:
     def rename(self, source: str, target: str) -> None:
         old, new = self._root / source, self._root / target
         with _clear_errors(new, source=old):
-            if old.is_dir():
-                _rename_directory(old, new)
+            was = old.stat()
+            if stat.S_ISDIR(was.st_mode):
+                _rename_directory(old, new, was)
             else:
-                os.link(old, new)
-                old.unlink()
+                _rename_file(old, new, was)
             _sync_directory(new.parent)
 
     def revoke(self, directory: str, target: str) -> None:
@@ -79,10 +80,10 @@ class LocalRemote:
     def remove(self, path: str) -> None:
         full = self._root / path
         with _clear_errors(full):
-            if full.is_dir():
-                full.rmdir()
+            if stat.S_ISDIR(full.lstat().st_mode):
+                _remove_directory(full)
             else:
-                full.unlink()
+                full.unlink(missing_ok=True)  # it was there: NFS may carry out a request twice
 
     def mkdir(self, path: str) -> None:
         full = self._root / path
@@ -96,8 +97,7 @@ class LocalRemote:
 
 
 def _entry(name: str, status: os.stat_result) -> Entry:
-    is_directory = (status.st_mode & 0o170000) == 0o040000
-    return Entry(name, status.st_size, status.st_mtime, is_directory)
+    return Entry(name, status.st_size, status.st_mtime, stat.S_ISDIR(status.st_mode))
 
 
 def _read_fully(descriptor: int, offset: int, length: int) -> Iterator[bytes]:
@@ -114,11 +114,47 @@ def _write_fully(descriptor: int, block: bytes) -> int:
     return len(block)
 
 
-def _rename_directory(old: Path, new: Path) -> None:
+def _rename_file(old: Path, new: Path, was: os.stat_result) -> None:
+    """Link and unlink; a link refuses a target that exists.
+
+    Over NFS a request whose answer was lost is repeated, and then refused because of itself. And
+    somebody may take the source's directory away: once the target is there, all is done.
+    """
+    try:
+        os.link(old, new)
+    except OSError:
+        if not _is_at(new, was):
+            raise
+    with suppress(FileNotFoundError):
+        old.unlink()
+
+
+def _rename_directory(old: Path, new: Path, was: os.stat_result) -> None:
     """rename(2) refuses a target with content, and silently replaces an empty directory."""
     if new.exists():
         raise FileExistsError(errno.EEXIST, "exists", str(new))
-    old.rename(new)
+    try:
+        old.rename(new)
+    except FileNotFoundError:
+        if not _is_at(new, was):
+            raise
+
+
+def _is_at(path: Path, file: os.stat_result) -> bool:
+    """Whether this file or directory lies there now, under this or more names."""
+    try:
+        return os.path.samestat(path.lstat(), file)
+    except OSError:
+        return False
+
+
+def _remove_directory(path: Path) -> None:
+    try:
+        path.rmdir()
+    except OSError as error:
+        if error.errno in _EXISTS:
+            raise StorageError(f"{path} is not empty") from error
+        raise
 
 
 def _sync_directory(path: Path) -> None:
