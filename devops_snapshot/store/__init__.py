@@ -8,11 +8,12 @@ from .jsontypes import JSON
 from .layer_reader import LayerReader, RestoreStats
 from .layer_sink import FileSink, LayerSink
 from .layer_source import Extent, FileSource, LayerSource
-from .names import LayerId
+from .names import LayerId, is_export_id
 from .pack import LayerKind
 from .pins import pin_export, pinned_exports, unpin_export
 from .repository import Repository
 from .retention import Retention, configure
+from .verification import Finding, VerificationReport, verify
 
 __all__ = [
     "JSON",
@@ -21,6 +22,7 @@ __all__ = [
     "Extent",
     "FileSink",
     "FileSource",
+    "Finding",
     "ImportSession",
     "LayerId",
     "LayerKind",
@@ -31,11 +33,14 @@ __all__ = [
     "RestoreStats",
     "Retention",
     "Stats",
+    "VerificationReport",
     "configure",
     "delete_export",
     "deleted_exports",
+    "is_export_id",
     "pin_export",
     "pinned_exports",
     "undelete_export",
     "unpin_export",
+    "verify",
 ]

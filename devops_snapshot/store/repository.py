@@ -58,7 +58,7 @@ class Repository:
         self._initial_retention = Retention.decode(settings["retention"])
 
     @classmethod
-    def initialise(cls, remote: Remote) -> Repository:
+    def initialise(cls, remote: Remote, retention: Retention | None = None) -> Repository:
         """Make an empty repository.
 
         :raises ConflictError: there is one already
@@ -72,7 +72,7 @@ class Repository:
                 "id": secrets.token_hex(16),
                 "features": {"read": [], "write": [], "collect": []},
                 "hash": "blake3-256",
-                "retention": Retention().encode(),
+                "retention": (retention or Retention()).encode(),
             },
         )
         try:

@@ -1,0 +1,67 @@
+"""``dos.py undelete-export``"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from ...console import DevopsCommand
+from ...remote import connect
+from ...store import ExportEntry, Repository, deleted_exports, undelete_export
+from ..arguments import add_storage_argument, storage_url
+from ..chosen import safely_named
+
+
+class Command(DevopsCommand):
+    help = (
+        "Bring deleted exports back, as long as no storage-collect has removed them for good. "
+        "Without an argument, show what can be brought back"
+    )
+    group = "Exports"
+    examples = [
+        "dos.py undelete-export",
+        "dos.py undelete-export 20261122T141503Z-5f2a9c01",
+    ]
+    needs_database = False
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "exports",
+            metavar="EXPORT",
+            nargs="*",
+            help="id of a deleted export, or the beginning of one",
+        )
+        add_storage_argument(parser)
+        parser.add_argument("--json", action="store_true", help="for programs: the ids")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        with connect(storage_url(options, self.stderr.write)) as remote:
+            repository = Repository.open(remote)
+            deleted = deleted_exports(repository)
+            if not options["exports"]:
+                self._show(deleted, as_json=options["json"])
+                return
+            ids = safely_named(options["exports"], [entry.id for entry in deleted])
+            for export_id in ids:
+                undelete_export(repository, export_id)
+                self.stderr.write(f"{export_id} is back")
+        if options["json"]:
+            self.json({"undeleted": ids})
+
+    def _show(self, deleted: list[ExportEntry], *, as_json: bool) -> None:
+        if as_json:
+            self.json({"deleted": [entry.id for entry in deleted]})
+            return
+        self.table(
+            ("ID", "ENVIRONMENT", "DESCRIPTION", "TIME"),
+            [
+                (
+                    entry.id,
+                    entry.summary.get("environment", ""),
+                    entry.summary.get("description", ""),
+                    f"{entry.published:%Y-%m-%d %H:%M:%S}",
+                )
+                for entry in deleted
+            ],
+        )

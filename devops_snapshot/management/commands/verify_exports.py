@@ -1,0 +1,97 @@
+"""``dos.py verify-exports``"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from ...console import DevopsCommand, human_size
+from ...errors import FormatError
+from ...remote import connect
+from ...store import Finding, Repository, VerificationReport, verify
+from ..arguments import add_storage_argument, showing_progress, storage_url
+from ..chosen import exports_named
+
+_SHOWN = 3  # ids of exports in a line of the table
+
+
+class Command(DevopsCommand):
+    help = (
+        "Check that what lies on a storage node is what was written there. Without EXPORT, all of "
+        "it. What is damaged is avoided from then on, so a later export of the same data heals "
+        "it. The exit code is 7 if anything is damaged"
+    )
+    group = "Exports"
+    examples = [
+        "dos.py verify-exports --storage sftp://devops@storage/repository",
+        "dos.py verify-exports --read-data",
+        "dos.py verify-exports latest:my_env --read-data --json",
+    ]
+    needs_database = False
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "exports", metavar="EXPORT", nargs="*", help="as for import-env; default: all"
+        )
+        add_storage_argument(parser)
+        parser.add_argument(
+            "--read-data",
+            action="store_true",
+            help="read all data, which takes as long as to copy it; without, only what says where "
+            "data lies is read",
+        )
+        parser.add_argument("--json", action="store_true", help="for programs")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        with connect(storage_url(options, self.stderr.write)) as remote:
+            repository = Repository.open(remote)
+            exports = exports_named(repository, options["exports"]) if options["exports"] else None
+            with showing_progress() as progress:
+                report = verify(
+                    repository, read_data=options["read_data"], exports=exports, progress=progress
+                )
+        if options["json"]:
+            self.json(_document(report))
+        else:
+            self.table(("KIND", "OBJECT", "WHAT IS WRONG", "EXPORTS"), map(_row, report.findings))
+        if report.findings:
+            raise FormatError(_summary(report), hint="Exporting the same data again heals it")
+        self.stderr.write(_looked_at(report))
+
+
+def _row(finding: Finding) -> tuple[str, ...]:
+    return finding.kind, finding.object, finding.what, _some(finding.exports)
+
+
+def _some(exports: Sequence[str]) -> str:
+    more = len(exports) - _SHOWN
+    return ", ".join(exports[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _summary(report: VerificationReport) -> str:
+    return (
+        f"{_count(len(report.findings), 'damaged object')}; "
+        f"{len(report.damaged_exports)} of {_count(report.exports, 'export')} cannot be imported"
+    )
+
+
+def _looked_at(report: VerificationReport) -> str:
+    read = f", {human_size(report.bytes_read)} read" if report.bytes_read else ""
+    left = ""
+    if report.left_over:
+        left = f"; {_count(report.left_over, 'damaged object')} no longer needed"
+    return (
+        f"No damage in {_count(report.exports, 'export')} ({_count(report.layers, 'layer')}, "
+        f"{_count(report.packs, 'pack')}{read}){left}"
+    )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _document(report: VerificationReport) -> dict[str, Any]:
+    return {**dataclasses.asdict(report), "damaged_exports": report.damaged_exports}
