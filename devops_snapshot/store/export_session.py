@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
 
@@ -29,7 +29,8 @@ from .lease import Lease
 from .names import LayerId, export_path, layer_path
 from .pack import LayerKind
 from .pack_set import PackSet
-from .progress import Progress, no_progress
+from .progress import Progress, no_progress, scaled
+from .ram import ram_source
 
 _WINDOWS_AHEAD = 2
 
@@ -90,10 +91,15 @@ class ExportSession:
         :param parent: the layer that this one lies on, added to this export before
         :param progress: called with the bytes of the file, holes too, done since last time
         """
+        ram = ram_source(source) if kind is LayerKind.MEMORY else None
         with self._lock:
             if parent is not None and parent not in self._layers:
                 raise NotFoundError(f"Layer {parent} is not part of this export")
-            layer = self._build(source, kind, parent, progress)
+            if ram is None:
+                layer = self._build(source, kind, parent, progress)
+            else:
+                told = scaled(progress, size=ram.size, to=source.size)
+                layer = replace(self._build(ram, kind, parent, told), origin=ram.origin)
             return self._layers.setdefault(layer.id, layer).id
 
     def publish(

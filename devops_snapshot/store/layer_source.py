@@ -26,7 +26,8 @@ class Extent(NamedTuple):
 class LayerSource(Protocol):
     """What a layer is made from.
 
-    It is read by one thread, in ascending order and each place once, in pieces of up to 1 MiB.
+    It is read by one thread at a time, in ascending order, in pieces of some MiB: once, or twice
+    where it is a saved memory.
     """
 
     @property
