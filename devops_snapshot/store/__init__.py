@@ -1,5 +1,6 @@
 """The content-addressed repository: every chunk stored once, every byte verified when read."""
 
+from .collection import CollectionReport, collect
 from .deletion import delete_export, deleted_exports, undelete_export
 from .envelope import ExportEntry
 from .export_session import ExportSession, Stats
@@ -11,12 +12,15 @@ from .layer_source import Extent, FileSource, LayerSource
 from .names import LayerId, is_export_id
 from .pack import LayerKind
 from .pins import pin_export, pinned_exports, unpin_export
+from .prune import Expired, PrunePlan, plan_prune, prune
 from .repository import Repository
 from .retention import Retention, configure
 from .verification import Finding, VerificationReport, verify
 
 __all__ = [
     "JSON",
+    "CollectionReport",
+    "Expired",
     "ExportEntry",
     "ExportSession",
     "Extent",
@@ -29,17 +33,21 @@ __all__ = [
     "LayerReader",
     "LayerSink",
     "LayerSource",
+    "PrunePlan",
     "Repository",
     "RestoreStats",
     "Retention",
     "Stats",
     "VerificationReport",
+    "collect",
     "configure",
     "delete_export",
     "deleted_exports",
     "is_export_id",
     "pin_export",
     "pinned_exports",
+    "plan_prune",
+    "prune",
     "undelete_export",
     "unpin_export",
     "verify",

@@ -77,12 +77,18 @@ class Lease:
         return size
 
     def discard(self, path: str) -> None:
-        """Take an object away from its name; a client that was revoked meanwhile fails here.
+        """Remove an object; whoever was revoked meanwhile removes nothing any more.
+
+        It is first renamed into the lease's directory, which is not there then. Where renaming
+        means copying, it is the time since the last beat that tells.
 
         :raises NotFoundError: it is gone already
         :raises StorageError: the lease was revoked
         """
         self.require_alive()
+        if not self._remote.rename_is_move:
+            self._remote.remove(path)
+            return
         discarded = self._new_path("discarded")
         try:
             self._remote.rename(path, discarded)
@@ -149,13 +155,18 @@ class Lease:
 
     def _beat_once(self, number: int) -> None:
         started = time.monotonic()
+        last, path = f"{self.directory}/beat-{number - 1}", f"{self.directory}/beat-{number}"
         try:
-            self.write(f"{self.directory}/beat-{number}", [b""])
-            self._last_beat = started
-            with suppress(NotFoundError):  # a beat that failed left none
-                self._remote.remove(f"{self.directory}/beat-{number - 1}")
-        except StorageError as error:
+            try:
+                self.write(path, [b""])
+                with suppress(NotFoundError):  # a beat that failed left none
+                    self._remote.remove(last)
+            except StorageError:
+                self._remote.rename(last, path)  # needs no room on a full storage node
+        except (StorageError, NotFoundError, ConflictError) as error:
             log.warning("Lease %s misses a beat: %s", self.id, error)
+        else:
+            self._last_beat = started
 
     def _release(self) -> None:
         """Remove the lease; what cannot be removed now is left to collection."""

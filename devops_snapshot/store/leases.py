@@ -1,0 +1,167 @@
+"""All leases of a repository: who is at work, and who seems to be but is dead."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from devops_snapshot.errors import ConflictError, FormatError, NotFoundError
+from devops_snapshot.remote import Remote
+
+from .lease import BEAT_SECONDS, WATCH_SECONDS, Lease
+from .names import LEASES, REVOKED, is_lease_id, lease_directory, revoked_directory
+from .sealed import unseal, well_formed
+
+log = logging.getLogger(__name__)
+
+Sleep = Callable[[float], None]
+
+_FRESH_SECONDS = 2 * BEAT_SECONDS  # a beat of this age, by the storage node's clock, shows life
+_BEAT = re.compile(r"beat-(\d+)")
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lease, as ``lease.json`` tells.
+
+    :param taken: ISO 8601 in UTC, by the clock of that host
+    :param export: the export that must not go away meanwhile
+    :param is_known: whether ``lease.json`` is not damaged; without, the rest is empty
+    """
+
+    lease: str
+    purpose: str = ""
+    host: str = ""
+    process: int = 0
+    taken: str = ""
+    export: str | None = None
+    is_known: bool = False
+
+    def __str__(self) -> str:
+        if not self.is_known:
+            return f"somebody (lease {self.lease})"
+        return f"{self.purpose} on {self.host} (process {self.process}) since {self.taken}"
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """What shows that the holder of a lease lives.
+
+    :param beat: number of the last beat, -1 before the first
+    :param modified: when the newest object of the lease was written, by the storage node's clock
+    """
+
+    beat: int
+    modified: float
+
+
+def list_leases(remote: Remote) -> list[str]:
+    """Return the ids of all leases, also of holders that died."""
+    return sorted(entry.name for entry in remote.list(LEASES) if is_lease_id(entry.name))
+
+
+def read_holder(remote: Remote, lease: str) -> Holder | None:
+    """Return who holds a lease, None if it is just being taken or released."""
+    path = f"{lease_directory(lease)}/lease.json"
+    try:
+        head, _ = unseal("lease", remote.read(path), path)
+        with well_formed(path):
+            return Holder(
+                lease=lease,
+                purpose=str(head["purpose"]),
+                host=str(head["host"]),
+                process=int(head["process"]),
+                taken=str(head["taken"]),
+                export=head.get("export"),
+                is_known=True,
+            )
+    except NotFoundError:
+        return None
+    except FormatError as error:
+        log.warning("%s", error.message)
+        return Holder(lease)
+
+
+def read_holders(remote: Remote) -> list[Holder]:
+    return list(filter(None, (read_holder(remote, lease) for lease in list_leases(remote))))
+
+
+def revoke_dead(remote: Remote, own: Lease, *, sleep: Sleep = time.sleep) -> list[str]:
+    """Take the leases away whose holders show no life; return their ids.
+
+    A beat that is fresh by the storage node's own clock shows life. Only where one is not, all such
+    are watched together for some beats; no clocks of two machines are compared.
+    """
+    others = [lease for lease in list_leases(remote) if lease != own.id]
+    if not others:
+        return []
+    now = own.storage_time()
+    pulses = {lease: _pulse(remote, lease) for lease in others}
+    silent = {lease: pulse for lease, pulse in pulses.items() if not _is_fresh(pulse, now)}
+    if not silent:
+        return []
+    log.info("Watching %d leases that seem dead for %.0f s", len(silent), WATCH_SECONDS)
+    sleep(WATCH_SECONDS)
+    dead = [lease for lease, pulse in silent.items() if _pulse(remote, lease) == pulse]
+    own.require_alive()
+    return [lease for lease in dead if _revoke(remote, lease)]
+
+
+def remove_revoked(remote: Remote) -> None:
+    """Remove what holders that died have left behind."""
+    for entry in remote.list(REVOKED):
+        if is_lease_id(entry.name):
+            _remove_directory(remote, f"{REVOKED}/{entry.name}")
+
+
+def require_no_other(remote: Remote, own: Lease, purpose: str) -> None:
+    """Refuse while somebody else holds a lease of the same purpose.
+
+    :raises ConflictError: naming who
+    """
+    for holder in read_holders(remote):
+        if holder.purpose == purpose and holder.lease != own.id:
+            raise ConflictError(
+                f"{remote.url} is at work already: {holder}", hint="Wait for it to end"
+            )
+
+
+def exports_in_use(holders: Iterable[Holder]) -> frozenset[str]:
+    return frozenset(holder.export for holder in holders if holder.export)
+
+
+def _pulse(remote: Remote, lease: str) -> Pulse:
+    beat, modified = -1, 0.0
+    for entry in remote.list(lease_directory(lease)):
+        match = _BEAT.fullmatch(entry.name)
+        beat = max(beat, int(match[1])) if match else beat
+        modified = max(modified, entry.modified)
+    return Pulse(beat, modified)
+
+
+def _is_fresh(pulse: Pulse, now: float) -> bool:
+    return -1 <= now - pulse.modified < _FRESH_SECONDS
+
+
+def _revoke(remote: Remote, lease: str) -> bool:
+    remote.mkdir(REVOKED)
+    try:
+        remote.revoke(lease_directory(lease), revoked_directory(lease))
+    except NotFoundError:  # released meanwhile
+        return False
+    except ConflictError:  # a delayed request made the directory again, of which all is over
+        _remove_directory(remote, revoked_directory(lease))
+        remote.revoke(lease_directory(lease), revoked_directory(lease))
+    return True
+
+
+def _remove_directory(remote: Remote, directory: str) -> None:
+    for entry in remote.list(directory):
+        with suppress(NotFoundError):
+            remote.remove(f"{directory}/{entry.name}")
+    with suppress(NotFoundError):
+        remote.remove(directory)
