@@ -15,6 +15,7 @@ from .pins import pin_export, pinned_exports, unpin_export
 from .prune import Expired, PrunePlan, plan_prune, prune
 from .repository import Repository
 from .retention import Retention, configure
+from .status import Status, Worker, status
 from .verification import Finding, VerificationReport, verify
 
 __all__ = [
@@ -38,7 +39,9 @@ __all__ = [
     "RestoreStats",
     "Retention",
     "Stats",
+    "Status",
     "VerificationReport",
+    "Worker",
     "collect",
     "configure",
     "delete_export",
@@ -48,6 +51,7 @@ __all__ = [
     "pinned_exports",
     "plan_prune",
     "prune",
+    "status",
     "undelete_export",
     "unpin_export",
     "verify",

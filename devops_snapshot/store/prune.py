@@ -150,7 +150,7 @@ class _Candidates:
         expired, protected, others = [], [], []
         for entry in entries:
             age = now - entry.stored
-            keep = max(retention.keep if entry.keep is None else entry.keep, retention.min_age)
+            keep = retention.keeps(entry.keep)
             if entry.id in untouchable or age < retention.min_age:
                 protected.append(entry)
             elif age >= keep:

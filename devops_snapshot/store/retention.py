@@ -43,6 +43,13 @@ class Retention:
             timedelta(seconds=fields["keep_seconds"]), timedelta(seconds=fields["min_age_seconds"])
         )
 
+    def keeps(self, own: timedelta | None) -> timedelta:
+        """Return how long an export is kept.
+
+        :param own: what it says itself, if it does
+        """
+        return max(self.keep if own is None else own, self.min_age)
+
     def encode(self) -> dict[str, JSON]:
         return {
             "keep_seconds": int(self.keep.total_seconds()),

@@ -1,0 +1,91 @@
+"""``dos.py prune-exports``"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from ...console import DevopsCommand, human_size
+from ...remote import connect
+from ...store import PrunePlan, Repository, plan_prune, prune
+from ..arguments import add_storage_argument, storage_url
+from ..quantities import human_duration, size
+
+
+class Command(DevopsCommand):
+    help = (
+        "Delete the exports whose time is over, and with --max-size as many of the oldest as it "
+        "takes to fit. Pinned exports, those that are being imported and those younger than the "
+        "repository's minimum age stay. Room comes free with the next storage-collect"
+    )
+    group = "Exports"
+    examples = [
+        "dos.py prune-exports --dry-run",
+        "dos.py prune-exports --max-size 20T --storage sftp://devops@storage/repository",
+    ]
+    needs_database = False
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        add_storage_argument(parser)
+        parser.add_argument(
+            "--dry-run", action="store_true", help="only say what would be deleted, and why"
+        )
+        parser.add_argument(
+            "--max-size",
+            type=size,
+            metavar="SIZE",
+            help="what all exports together may take, such as 500G or 20T (powers of 1024)",
+        )
+        parser.add_argument(
+            "--force",
+            action="store_true",
+            help="even if the clocks of the storage node and this host differ by more than a day",
+        )
+        parser.add_argument("--json", action="store_true", help="for programs")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        with connect(storage_url(options, self.stderr.write)) as remote:
+            repository = Repository.open(remote)
+            plan = plan_prune(repository, max_size=options["max_size"], force=options["force"])
+            deleted = [] if options["dry_run"] else prune(repository, plan)
+        if options["json"]:
+            self.json(_document(plan, deleted))
+        else:
+            self.table(
+                ("ID", "ENVIRONMENT", "AGE", "REASON"),
+                [
+                    (
+                        item.entry.id,
+                        item.entry.summary.get("environment", ""),
+                        human_duration(item.age),
+                        item.reason,
+                    )
+                    for item in plan.expired
+                ],
+            )
+        self.stderr.write(_told(plan, None if options["dry_run"] else len(deleted)))
+        if plan.excess:
+            self.stderr.write(
+                f"What is protected takes {human_size(plan.excess)} more than "
+                f"{human_size(options['max_size'])}"
+            )
+
+
+def _told(plan: PrunePlan, deleted: int | None) -> str:
+    verb = f"Would delete {len(plan.expired)}" if deleted is None else f"Deleted {deleted}"
+    kept = len(plan.kept) + (0 if deleted is None else len(plan.expired) - deleted)
+    return f"{verb} exports and keep {kept}; storage-collect then frees {human_size(plan.freed)}"
+
+
+def _document(plan: PrunePlan, deleted: list[str]) -> dict[str, Any]:
+    return {
+        "expired": [
+            {"id": item.entry.id, "age_seconds": item.age.total_seconds(), "reason": item.reason}
+            for item in plan.expired
+        ],
+        "kept": [entry.id for entry in plan.kept],
+        "deleted": deleted,
+        "freed": plan.freed,
+        "excess": plan.excess,
+    }
