@@ -75,7 +75,10 @@ def read_layer(root: Path, layer_id: str) -> bytes:
     """Return the file that a layer is."""
     path = next((root / "layers" / layer_id[:2]).glob(f"{layer_id}.*"))
     head, body = read_sealed(path, "devops-snapshot layer")
-    assert (head["id"], head["chunk_size"], head["encoding"]) == (layer_id, CHUNK, "plain")
+    assert (head["id"], head["chunk_size"]) == (layer_id, CHUNK)
+    encoding = head["encoding"]
+    if encoding == "ram":
+        encoding += f"\norigin {head['origin']['size']} {head['origin']['digest']}"
     body = zstandard.ZstdDecompressor().decompress(body)
     sections = []
     for size in head["sections"]:
@@ -83,7 +86,7 @@ def read_layer(root: Path, layer_id: str) -> bytes:
         body = body[size:]
     segments, names, segment_runs, chunk_runs = sections
     identity = (
-        f"devops-snapshot layer 1\nsize {head['size']}\nchunk_size {CHUNK}\nencoding plain\n"
+        f"devops-snapshot layer 1\nsize {head['size']}\nchunk_size {CHUNK}\nencoding {encoding}\n"
         f"root {blake3(segments).hexdigest()}\n"
     )
     assert blake3(identity.encode()).hexdigest() == layer_id
@@ -104,7 +107,31 @@ def read_layer(root: Path, layer_id: str) -> bytes:
         digest, chunk = places.get(number, (ZERO, bytes(size)))
         assert (digest, len(chunk)) == (expected, size)
         content.append(chunk)
-    return b"".join(content)
+    return unfold(b"".join(content), head["origin"]) if "origin" in head else b"".join(content)
+
+
+def unfold(content: bytes, origin: dict[str, Any]) -> bytes:
+    """Return the saved memory that the content of a layer with encoding ``ram`` stands for."""
+    (count,) = struct.unpack("<Q", content[-8:])
+    recipe = content[len(content) - 8 - 21 * count : -8]
+    headers = struct.unpack(f"<{count}Q", recipe[: 8 * count])
+    sources = struct.unpack(f"<{count}Q", recipe[8 * count : 16 * count])
+    units = struct.unpack(f"<{count}I", recipe[16 * count : 20 * count])
+    parts: list[bytes] = []
+    for header, source, number, kind in zip(
+        headers, sources, units, recipe[20 * count :], strict=True
+    ):
+        if kind == 0:
+            parts.append(content[source : source + number])
+            continue
+        assert kind in (1, 2)
+        for page in range(number):
+            parts.append(struct.pack(">Q", header + page * 4096))
+            start = source + page * 4096
+            parts.append(content[start : start + 4096] if kind == 1 else b"\0")
+    file = b"".join(parts)
+    assert (len(file), blake3(file).hexdigest()) == (origin["size"], origin["digest"])
+    return file
 
 
 def read_runs(data: bytes) -> list[tuple[int, int, int]]:
