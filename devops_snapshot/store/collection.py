@@ -51,7 +51,7 @@ from .names import (
     pack_path,
 )
 from .pins import load_pins
-from .repack import Repacked, repack
+from .repack import Repacked, find_mostly_dead, measure, repack
 from .repository import Repository
 from .sample_merge import merge_samples
 
@@ -101,6 +101,7 @@ def collect(
         what is needed; exports are named, nothing was removed
     """
     repository.require_feature("collect", "collected")
+    repository.require_feature("write", "collected")
     if dry_run:
         return _foresee(repository)
     with hold_lease(repository.remote, {"purpose": "collect"}) as lease:
@@ -120,11 +121,14 @@ def _foresee(repository: Repository) -> CollectionReport:
     discarded = _discardable(repository, own="")
     mark = Marker(repository).mark(without=discarded)
     dead = mark.dead
+    mostly_dead = find_mostly_dead(repository, mark, measure(repository, mark))
     return CollectionReport(
         discarded=discarded,
-        packs=len(dead.packs),
+        packs=len(dead.packs) + len(mostly_dead),
         layers=len(dead.layers),
-        freed=mark.size_of(dead),
+        freed=mark.size_of(dead) + sum(mark.packs[pack] for pack in mostly_dead),
+        repacked=len(mostly_dead),
+        copied=sum(mostly_dead.values()),
     )
 
 

@@ -30,7 +30,8 @@ from .sealed import seal
 log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 30.0
-WATCH_SECONDS = 3 * BEAT_SECONDS  # a lease whose beat stands still for so long may be revoked
+WATCHED_BEATS = 3  # a lease whose beat stands still for so many times as long may be revoked
+WATCH_SECONDS = WATCHED_BEATS * BEAT_SECONDS
 _RETRY_HINT = "Try again: what has arrived is not sent again"
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from devops_snapshot.errors import ConflictError, FormatError, NotFoundError
 from devops_snapshot.remote import Remote
 
-from .lease import BEAT_SECONDS, WATCH_SECONDS, Lease
+from .lease import BEAT_SECONDS, WATCHED_BEATS, Lease
 from .names import LEASES, REVOKED, is_lease_id, lease_directory, revoked_directory
 from .sealed import unseal, well_formed
 
@@ -94,21 +94,23 @@ def revoke_dead(remote: Remote, own: Lease, *, sleep: Sleep = time.sleep) -> lis
     """Take the leases away whose holders show no life; return their ids.
 
     A beat that is fresh by the storage node's own clock shows life. Only where one is not, all such
-    are watched together for some beats; no clocks of two machines are compared.
+    are watched together for some beats; no clocks of two machines are compared. Whoever holds a
+    lease of the same purpose is in the way, so that one is watched in any case.
     """
     others = [lease for lease in list_leases(remote) if lease != own.id]
-    if not others:
-        return []
-    now = own.storage_time()
+    now = own.storage_time() if others else 0.0
     pulses = {lease: _pulse(remote, lease) for lease in others}
-    silent = {lease: pulse for lease, pulse in pulses.items() if not _is_fresh(pulse, now)}
-    if not silent:
-        return []
-    log.info("Watching %d leases that seem dead for %.0f s", len(silent), WATCH_SECONDS)
-    sleep(WATCH_SECONDS)
-    dead = [lease for lease, pulse in silent.items() if _pulse(remote, lease) == pulse]
-    own.require_alive()
-    return [lease for lease in dead if _revoke(remote, lease)]
+    silent = {
+        lease: pulse
+        for lease, pulse in pulses.items()
+        if not _is_fresh(pulse, now) or _has_purpose(remote, lease, own)
+    }
+    for _ in range(WATCHED_BEATS):
+        if silent:
+            log.info("Watching %d leases that may be dead", len(silent))
+            sleep(BEAT_SECONDS)
+            silent = {id: pulse for id, pulse in silent.items() if _pulse(remote, id) == pulse}
+    return [lease for lease in silent if _revoke(remote, lease)]
 
 
 def remove_revoked(remote: Remote) -> None:
@@ -132,6 +134,11 @@ def require_no_other(remote: Remote, own: Lease, purpose: str) -> None:
 
 def exports_in_use(holders: Iterable[Holder]) -> frozenset[str]:
     return frozenset(holder.export for holder in holders if holder.export)
+
+
+def _has_purpose(remote: Remote, lease: str, own: Lease) -> bool:
+    holder = read_holder(remote, lease)
+    return holder is not None and holder.purpose == own.purpose["purpose"]
 
 
 def _pulse(remote: Remote, lease: str) -> Pulse:

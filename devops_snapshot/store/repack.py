@@ -53,7 +53,11 @@ def repack(
     :raises StorageError: nothing is lost; what was written is found dead by the next collection
     """
     usage = measure(repository, mark)
-    candidates = _candidates(repository, mark, usage)
+    candidates = find_mostly_dead(repository, mark, usage)
+    free = repository.remote.free_space()
+    if free is not None and sum(candidates.values()) * 2 > free:
+        log.warning("%s is too full to repack", repository.remote.url)
+        return Repacked()
     if not candidates:
         return Repacked()
     progress.begin("Repacking", sum(candidates.values()))
@@ -73,8 +77,8 @@ def measure(repository: Repository, mark: Mark) -> Usage:
     return usage
 
 
-def _candidates(repository: Repository, mark: Mark, usage: Usage) -> dict[str, int]:
-    """Return packs to be copied with the bytes that live of them, the emptiest first.
+def find_mostly_dead(repository: Repository, mark: Mark, usage: Usage) -> dict[str, int]:
+    """Return packs that are worth to be repacked, with the bytes of each that live.
 
     Packs of those who are still at work are left alone: nobody knows yet what is needed of them.
     """
@@ -89,10 +93,6 @@ def _candidates(repository: Repository, mark: Mark, usage: Usage) -> dict[str, i
         if room < 0:
             break
         chosen[pack] = shares.stored(pack, usage.used(pack))
-    free = repository.remote.free_space()
-    if free is not None and sum(chosen.values()) * 2 > free:
-        log.warning("%s is too full to repack", repository.remote.url)
-        return {}
     return chosen
 
 
