@@ -39,6 +39,7 @@ def export(
     with_current: bool = False,
     definitions_only: bool = False,
     description: str = "",
+    keep: datetime.timedelta | None = None,
     progress: Progress | None = None,
 ) -> Export:
     """Export an environment into the repository at ``storage``.
@@ -51,6 +52,7 @@ def export(
     :param names: snapshots to export
     :param definitions_only: leave disks and memory out
     :param description: free text, shown by ``list-exports``
+    :param keep: for how long; otherwise the storage node's own setting counts
     :returns: the record: ``export_id``, bytes and times are filled in
     :raises DevopsError: recorded as failed; nothing was published
     """
@@ -91,7 +93,10 @@ def export(
             with repository.writing(related) as session, _counted(record, session):
                 record.export_id = session.export_id
                 record.save()
-                _send(environment, selection, session, record, description, progress or Quiet())
+                manifest = _send(
+                    environment, selection, session, record, description, progress or Quiet()
+                )
+                session.publish(manifest.to_json(), summarise(manifest), keep)
     snapshots.tidy_up(environment.name)
     return record
 
@@ -148,7 +153,7 @@ def _send(
     record: Export,
     description: str,
     progress: Progress,
-) -> None:
+) -> Manifest:
     # Suspending makes QEMU flush its caches; a file that a guest writes to would be read stale.
     files = selection.files
     sealed = [file.path for file in files if file.path not in selection.writable]
@@ -157,7 +162,7 @@ def _send(
             files = ship(files, session, progress)
     if freeze.longest is not None:
         record.freeze_seconds = max(freeze.longest, record.freeze_seconds or 0.0)
-    manifest = Manifest(
+    return Manifest(
         environment=read_environment(
             environment,
             parts={node.node.id: node.parts for node in selection.nodes},
@@ -171,7 +176,6 @@ def _send(
         host=read_host(connection_of(selection.nodes[0].node)),
         provenance=provenance(description=description),
     )
-    session.publish(manifest.to_json(), summarise(manifest))
 
 
 def summarise(manifest: Manifest) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from ...errors import DevopsError
 from ...exporter import export
 from ...models import Export
 from ..arguments import add_storage_argument, environment_named, showing_progress, storage_url
+from ..quantities import duration
 
 
 class Command(DevopsCommand):
@@ -24,6 +25,7 @@ class Command(DevopsCommand):
         "dos.py export-env my_env --storage sftp://devops@storage/srv/devops",
         "dos.py export-env my_env --snapshot deployed,error_ha --with-current",
         "dos.py export-env my_env --all-snapshots --description 'nightly 1234'",
+        "dos.py export-env my_env --keep 30d",
         "dos.py export-env my_env --definitions-only",
     ]
 
@@ -42,6 +44,13 @@ class Command(DevopsCommand):
             help="also what was written after the last snapshot, in one that is taken now",
         )
         parser.add_argument("--description", default="", help="free text, shown by list-exports")
+        parser.add_argument(
+            "--keep",
+            type=duration,
+            metavar="TIME",
+            help="for how long the storage node keeps it, such as 48h, 7d or 2w; default: what the "
+            "storage node is set to; pin-export keeps it for good",
+        )
         parser.add_argument("--json", action="store_true", help="print the record for programs")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -57,6 +66,7 @@ class Command(DevopsCommand):
                 with_current=options["with_current"],
                 definitions_only=options["definitions_only"],
                 description=options["description"],
+                keep=options["keep"],
                 progress=progress,
             )
         if options["json"]:
