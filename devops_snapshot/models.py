@@ -97,6 +97,7 @@ class Export(Journey):
     bytes_read = models.BigIntegerField(default=0)
     bytes_sent = models.BigIntegerField(default=0)
     bytes_deduplicated = models.BigIntegerField(default=0)
+    bytes_unread = models.BigIntegerField(default=0)
     freeze_seconds = models.FloatField(null=True, blank=True)
 
 

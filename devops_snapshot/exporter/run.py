@@ -125,6 +125,7 @@ def _counted(record: Export, session: ExportSession) -> Iterator[None]:
         record.bytes_read = stats.bytes_read
         record.bytes_sent = stats.bytes_sent
         record.bytes_deduplicated = stats.bytes_deduplicated
+        record.bytes_unread = stats.bytes_unread
 
 
 @contextmanager
@@ -159,7 +160,7 @@ def _send(
     sealed = [file.path for file in files if file.path not in selection.writable]
     with frozen(selection.written_to) as freeze, guarded(sealed):
         if not record.definitions_only:
-            files = ship(files, session, progress)
+            files = ship(files, session, progress, sealed=sealed)
     if freeze.longest is not None:
         record.freeze_seconds = max(freeze.longest, record.freeze_seconds or 0.0)
     return Manifest(

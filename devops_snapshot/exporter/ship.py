@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from ..manifest.document import File, FileRole
@@ -16,13 +16,20 @@ _KINDS = {
 }
 
 
-def ship(files: Sequence[File], session: ExportSession, progress: Progress) -> tuple[File, ...]:
-    """Add every file to the repository; returns the files with the ids of their layers."""
+def ship(
+    files: Sequence[File], session: ExportSession, progress: Progress, *, sealed: Collection[str]
+) -> tuple[File, ...]:
+    """Add every file to the repository; returns the files with the ids of their layers.
+
+    :param sealed: paths of files that no guest writes to any more, before or after this
+    """
     progress.begin("Exporting", sum(file.size for file in files))
-    return tuple(_ship_one(file, session, progress) for file in files)
+    return tuple(_ship_one(file, session, progress, file.path in sealed) for file in files)
 
 
-def _ship_one(file: File, session: ExportSession, progress: Progress) -> File:
+def _ship_one(file: File, session: ExportSession, progress: Progress, sealed: bool) -> File:
     with FileSource.open(Path(file.path)) as source:
-        layer = session.add_layer(source, kind=_KINDS[file.role], progress=progress.advance)
+        layer = session.add_layer(
+            source, kind=_KINDS[file.role], sealed=sealed, progress=progress.advance
+        )
         return file.model_copy(update={"layer": str(layer), "size": source.size})

@@ -19,12 +19,14 @@ from .chunk_index import ChunkIndex
 from .chunk_table import Place
 from .condemned import Avoided
 from .envelope import encode_envelope
+from .file_state import FileState
 from .hashing import CHUNK_SIZE, Data
 from .jsontypes import JSON
+from .known_files import KnownFile, KnownFiles
 from .layer import Layer, encode_layer, with_own_packs
 from .layer_builder import LayerBuilder, Tally
 from .layer_objects import readable_layers
-from .layer_source import LayerSource
+from .layer_source import FileSource, LayerSource
 from .lease import Lease
 from .names import LayerId, export_path, layer_path
 from .pack import LayerKind
@@ -33,6 +35,7 @@ from .progress import Progress, no_progress, scaled
 from .ram import ram_source
 
 _WINDOWS_AHEAD = 2
+_PARALLEL = 4  # packs looked at at the same time
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Stats:
     :param bytes_sent: compressed, everything written to the storage node
     :param bytes_deduplicated: plain, of chunks that the repository had already
     :param bytes_zero: plain, of chunks read that were all zeros and need no room
+    :param bytes_unread: plain, of files that the repository has and that have not changed since
     """
 
     bytes_read: int = 0
@@ -52,13 +56,22 @@ class Stats:
     chunks_read: int = 0
     chunks_sent: int = 0
     chunks_deduplicated: int = 0
+    bytes_unread: int = 0
+    layers_unread: int = 0
 
 
 class ExportSession:
     """Writes one export; from :meth:`Repository.writing`. May be used by several threads."""
 
     def __init__(
-        self, remote: Remote, lease: Lease, index: ChunkIndex, packs: PackSet, *, avoid: Avoided
+        self,
+        remote: Remote,
+        lease: Lease,
+        index: ChunkIndex,
+        packs: PackSet,
+        *,
+        avoid: Avoided,
+        known_files: KnownFiles,
     ) -> None:
         started = datetime.now(timezone.utc)
         self.export_id = f"{started:%Y%m%dT%H%M%SZ}-{lease.id[:8]}"
@@ -67,8 +80,10 @@ class ExportSession:
         self._index = index
         self._packs = packs
         self._avoid = avoid
-        self._layers: dict[LayerId, Layer] = {}  # with pack numbers of the index
+        self._known_files = known_files
+        self._layers: dict[LayerId, bytes | None] = {}  # objects to be written, if there is none
         self._tally = Tally()
+        self._seen_files: list[KnownFile] = []  # to be remembered once they are exported
         self._bytes_of_objects = 0
         self._lock = threading.Lock()
 
@@ -84,23 +99,21 @@ class ExportSession:
         *,
         kind: LayerKind,
         parent: LayerId | None = None,
+        sealed: bool = False,
         progress: Progress = no_progress,
     ) -> LayerId:
         """Store a file and return the id that the manifest may name.
 
         :param parent: the layer that this one lies on, added to this export before
+        :param sealed: nobody writes to the file any more, so it is not read if it was before
         :param progress: called with the bytes of the file, holes too, done since last time
         """
-        ram = ram_source(source) if kind is LayerKind.MEMORY else None
         with self._lock:
             if parent is not None and parent not in self._layers:
                 raise NotFoundError(f"Layer {parent} is not part of this export")
-            if ram is None:
-                layer = self._build(source, kind, parent, progress)
-            else:
-                told = scaled(progress, size=ram.size, to=source.size)
-                layer = replace(self._build(ram, kind, parent, told), origin=ram.origin)
-            return self._layers.setdefault(layer.id, layer).id
+            if sealed and isinstance(source, FileSource):
+                return self._add_sealed(source, kind, parent, progress)
+            return self._add(source, kind, parent, progress)
 
     def publish(
         self, manifest: bytes, summary: Mapping[str, JSON], keep: timedelta | None = None
@@ -115,8 +128,9 @@ class ExportSession:
         with self._lock:
             self._packs.finish()
             self._index.write_samples(self._lease)
-            for layer in self._layers.values():
-                self._write_layer(layer)
+            for layer_id, layer in self._layers.items():
+                if layer is not None:
+                    self._write_layer(layer_id, layer)
             envelope = encode_envelope(
                 export_id=self.export_id,
                 published=datetime.now(timezone.utc),
@@ -128,6 +142,51 @@ class ExportSession:
             path = export_path(self.export_id)
             self._bytes_of_objects += self._lease.publish(path, envelope)
             self._index.published(self._lease)
+            for file in self._seen_files:
+                self._known_files.remember(file)
+
+    def _add_sealed(
+        self, source: FileSource, kind: LayerKind, parent: LayerId | None, progress: Progress
+    ) -> LayerId:
+        """Add a file that may be known from before."""
+        before = source.state()
+        was_settled = before is not None and before.is_settled()
+        layer_id = self._recognise(source, before) if before else None
+        if layer_id is not None:
+            self._layers.setdefault(layer_id, None)
+            self._tally.layers_unread += 1
+            self._tally.bytes_unread += sum(extent.length for extent in source.extents())
+            progress(source.size)
+        else:
+            layer_id = self._add(source, kind, parent, progress)
+        if before and was_settled and source.state() == before:
+            self._seen_files.append(KnownFile(layer_id, before))
+        return layer_id
+
+    def _recognise(self, source: FileSource, state: FileState) -> LayerId | None:
+        """Return the layer that a file is, if the repository has it and that is beyond doubt."""
+        known = self._known_files.find(state)
+        layer = self._find_layer(known.layer) if known else None
+        if known is None or layer is None:
+            return None
+        if known.state != state and not self._known_files.seem_same(source, layer):
+            return None
+        return known.layer if source.state() == state else None
+
+    def _add(
+        self, source: LayerSource, kind: LayerKind, parent: LayerId | None, progress: Progress
+    ) -> LayerId:
+        """Add a file by reading it."""
+        ram = ram_source(source) if kind is LayerKind.MEMORY else None
+        if ram is None:
+            layer = self._build(source, kind, parent, progress)
+        else:
+            told = scaled(progress, size=ram.size, to=source.size)
+            layer = replace(self._build(ram, kind, parent, told), origin=ram.origin)
+        layer_id = layer.id
+        if layer_id not in self._layers:
+            self._layers[layer_id] = encode_layer(with_own_packs(layer))
+        return layer_id
 
     def _build(
         self,
@@ -174,12 +233,18 @@ class ExportSession:
             return place, False
         return self._packs.store(digest, data, kind), True
 
-    def _write_layer(self, layer: Layer) -> None:
-        """Write a layer object, unless one is there that may be relied upon, as all its packs."""
-        for found in readable_layers(self._remote, layer.id, avoid=self._avoid.layers):
-            if all(map(self._index.seen, found.packs)):
-                return
-        self._write(layer_path(layer.id, self._lease.id), encode_layer(with_own_packs(layer)))
+    def _write_layer(self, layer_id: LayerId, layer: bytes) -> None:
+        """Write a layer object, unless one is there that may be relied upon."""
+        if self._find_layer(layer_id) is None:
+            self._write(layer_path(layer_id, self._lease.id), layer)
+
+    def _find_layer(self, layer_id: LayerId) -> Layer | None:
+        """Return a layer of the repository that may be relied upon, as all its packs."""
+        with ThreadPoolExecutor(_PARALLEL) as threads:
+            for layer in readable_layers(self._remote, layer_id, avoid=self._avoid.layers):
+                if all(threads.map(self._index.seen, layer.packs)):
+                    return layer
+        return None
 
     def _write(self, path: str, data: bytes) -> None:
         self._bytes_of_objects += self._lease.write(path, [data])

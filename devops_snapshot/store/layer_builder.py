@@ -18,7 +18,7 @@ _HOLES = bytes(_SEGMENT_SIZE)
 
 @dataclass
 class Tally:
-    """Counts what became of chunks; plain bytes. Segments are not counted."""
+    """Counts what became of files and their chunks; plain bytes. Segments are not counted."""
 
     bytes_read: int = 0
     bytes_deduplicated: int = 0
@@ -26,6 +26,8 @@ class Tally:
     chunks_read: int = 0
     chunks_sent: int = 0
     chunks_deduplicated: int = 0
+    bytes_unread: int = 0
+    layers_unread: int = 0
 
 
 class LayerBuilder:

@@ -13,6 +13,8 @@ from typing import NamedTuple, Protocol
 
 from devops_snapshot.errors import ConflictError, NotFoundError, StorageError
 
+from .file_state import FileState, state_of
+
 _BLOCK = 512  # bytes; the unit of st_blocks on Linux
 
 
@@ -94,6 +96,10 @@ class FileSource:
     @property
     def size(self) -> int:
         return self._identity.size
+
+    def state(self) -> FileState | None:
+        """Return what tells later whether the file has changed; None if nothing would."""
+        return state_of(self._descriptor)
 
     def extents(self) -> Iterator[Extent]:
         if not self._sparse:

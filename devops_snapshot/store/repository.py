@@ -19,6 +19,7 @@ from .envelope import Envelope, ExportEntry, decode_envelope
 from .export_session import ExportSession
 from .features import require_known
 from .import_session import ImportSession
+from .known_files import KnownFiles
 from .lease import hold_lease
 from .names import (
     EXPORTS,
@@ -151,8 +152,11 @@ class Repository:
             avoid = load_avoided(self.remote)
             index = ChunkIndex(self.remote, self.indexes, avoid=avoid.packs)
             index.load(related)
+            known_files = KnownFiles(self.indexes)
             with closing(PackSet(lease, index)) as packs:
-                yield ExportSession(self.remote, lease, index, packs, avoid=avoid)
+                yield ExportSession(
+                    self.remote, lease, index, packs, avoid=avoid, known_files=known_files
+                )
             self.catalogue.write_summary_if_many(lease)
 
     @contextmanager

@@ -98,7 +98,8 @@ def _report(record: Export) -> str:
         f"({', '.join(record.snapshots) or 'definitions only'}) to {record.storage_url} "
         f"in {(record.finished - record.started).total_seconds():.1f} s: "
         f"read {human_size(record.bytes_read)}, sent {human_size(record.bytes_sent)}, "
-        f"deduplicated {human_size(record.bytes_deduplicated)}; guests {still}"
+        f"deduplicated {human_size(record.bytes_deduplicated)}, "
+        f"{human_size(record.bytes_unread)} unchanged; guests {still}"
     )
 
 
@@ -112,6 +113,7 @@ def _document(record: Export) -> dict[str, Any]:
         "bytes_read": record.bytes_read,
         "bytes_sent": record.bytes_sent,
         "bytes_deduplicated": record.bytes_deduplicated,
+        "bytes_unread": record.bytes_unread,
         "freeze_seconds": record.freeze_seconds,
         "seconds": (record.finished - record.started).total_seconds(),
     }
