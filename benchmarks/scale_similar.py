@@ -14,6 +14,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from devops_snapshot.remote import connect
+from devops_snapshot.store import chunk_index
 from devops_snapshot.store.cache import Cache
 from devops_snapshot.store.chunk_index import WINDOW, ChunkIndex
 from devops_snapshot.store.hashing import CHUNK_SIZE, digest
@@ -51,6 +52,7 @@ class Orders:
 
 def main() -> None:
     options = _options()
+    chunk_index.SMALL = -1  # know nothing as a whole
     rows = []
     for order in ("same", "directories_shuffled", "files_shuffled"):
         with tempfile.TemporaryDirectory(prefix="similar-") as directory:
@@ -85,7 +87,7 @@ def _measure(work: Path, order: str, options: argparse.Namespace) -> tuple[str, 
     with connect(f"file://{work}/repository") as remote:
         cache = Cache("similar")
         index = ChunkIndex(remote, PackIndexes(remote, cache))
-        index.load(small=-1)
+        index.load()
         found = sum(
             _found(index, new[start : start + WINDOW]) for start in range(0, len(new), WINDOW)
         )
@@ -107,7 +109,8 @@ def _found(index: ChunkIndex, window: Sequence[bytes]) -> int:
 
 def _find_files(root: Path) -> tuple[list[list[str]], dict[str, int]]:
     """Return the names of files by directory, and how many chunks each has."""
-    directories, sizes = [], {}
+    directories: list[list[str]] = []
+    sizes: dict[str, int] = {}
     for directory, _, names in os.walk(root):
         paths = [Path(directory) / name for name in sorted(names)]
         large = {str(p): p.stat().st_size for p in paths if p.is_file() and not p.is_symlink()}

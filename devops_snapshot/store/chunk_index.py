@@ -26,7 +26,7 @@ from .pack import PackIndex
 from .pack_indexes import PackIndexes
 from .related import related_packs
 from .sample_merge import merge_if_many
-from .samples import SAMPLES, Samples, is_sampled, key_of
+from .samples import SAMPLES, Samples, is_sampled, key_of, neighbours
 
 log = logging.getLogger(__name__)
 
@@ -46,17 +46,12 @@ class ChunkIndex:
     """
 
     def __init__(
-        self,
-        remote: Remote,
-        indexes: PackIndexes,
-        *,
-        avoid: Collection[str] = frozenset(),
-        known: KnownChunks | None = None,
+        self, remote: Remote, indexes: PackIndexes, *, avoid: Collection[str] = frozenset()
     ) -> None:
         self._remote = remote
         self._indexes = indexes
         self._avoid = avoid
-        self._known = known or KnownChunks()
+        self._known = KnownChunks()
         self._samples = Samples()
         self._own = OwnPacks(indexes.cache)
         self._packs: list[str] = []
@@ -66,16 +61,15 @@ class ChunkIndex:
         self._unfinished: dict[int, bytearray] = {}
         self._lock = threading.RLock()
 
-    def load(self, related: Sequence[str] = (), *, small: int = SMALL) -> None:
+    def load(self, related: Sequence[str] = ()) -> None:
         """Learn what is likely to be of use.
 
         :param related: ids of exports that resemble the one to come, most alike first
-        :param small: chunks up to which a repository is known as a whole
         """
         self._samples = Samples.load(self._remote, self._indexes.cache)
         with ThreadPoolExecutor(_PARALLEL) as threads:
             self._adopt(threads)
-            if self._samples.chunks <= small:
+            if self._samples.chunks <= SMALL:
                 self._learn_some(self._list(threads), threads)
             else:
                 self._learn_some(related_packs(self._remote, related), threads)
@@ -95,6 +89,8 @@ class ChunkIndex:
         hits: Counter[str] = Counter()
         for digest in filter(is_sampled, digests):
             hits.update(set(self._holders(digest)))
+        for pack in list(hits):
+            hits.update(dict.fromkeys(neighbours(pack), 0))  # as likely, but not known to be
         wanted = [pack for pack, _ in hits.most_common(_PACKS_AT_ONCE) if self._lacks(pack)]
         if len(wanted) > 1:
             with ThreadPoolExecutor(_PARALLEL) as threads:
