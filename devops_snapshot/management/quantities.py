@@ -40,7 +40,7 @@ def size(text: str) -> int:
 
 
 def human_duration(time: timedelta) -> str:
-    """For people, to about two digits: ``40 s``, ``90 min``, ``48 h``, ``7 days``."""
+    """For people, to about two digits: ``40 s``, ``90 min``, ``48 h``, ``7 days``, ``3 years``."""
     seconds = time.total_seconds()
     if seconds < 120:
         return f"{seconds:.0f} s"
@@ -49,4 +49,11 @@ def human_duration(time: timedelta) -> str:
     if seconds <= 48 * 3600:
         return f"{seconds / 3600:.0f} h"
     days = seconds / 86400
+    if days > 2 * 365:
+        return f"{days / 365:.0f} years"
     return f"{days:.1f} days" if days < 10 and days != int(days) else f"{days:.0f} days"
+
+
+def counted(number: int, what: str) -> str:
+    """``1 pack``, ``2 packs``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"

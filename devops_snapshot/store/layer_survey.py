@@ -84,7 +84,8 @@ class LayerSurvey:
         for look in range(_LOOKS):
             again = []
             if read_data:
-                self._read_chunks(pending, objects)
+                self._want_chunks(pending, objects)
+            self._read_wanted()
             for health in self._check(pending, objects):
                 last = look == _LOOKS - 1 or before.get(health.layer) == health.lacking
                 if health.lacking and not last:
@@ -121,19 +122,24 @@ class LayerSurvey:
                 yield health
                 self._progress.advance(sizes[health.layer])
 
-    def _read_chunks(self, layers: Sequence[LayerId], objects: _Objects) -> None:
-        """Read the chunks of some layers, but none twice."""
-
-        def read(pack: str) -> tuple[str, int]:
-            return pack, self._packs.read_wanted(pack)
-
+    def _want_chunks(self, layers: Sequence[LayerId], objects: _Objects) -> None:
         names = [entry.name for layer in layers for entry in objects.get(layer, ())]
         with ThreadPoolExecutor(self._threads, thread_name_prefix="verify") as threads:
             for layer in map_bounded(self._decode, names, threads):
                 if isinstance(layer, Layer):
                     want_chunks(layer, self._packs)
-            sizes = self._packs.unread()
-            self._progress.begin("Data", sum(sizes.values()))
+
+    def _read_wanted(self) -> None:
+        """Read what is wanted of packs and was not read before."""
+
+        def read(pack: str) -> tuple[str, int]:
+            return pack, self._packs.read_wanted(pack)
+
+        sizes = self._packs.unread()
+        if not sizes:
+            return
+        self._progress.begin("Data", sum(sizes.values()))
+        with ThreadPoolExecutor(self._threads, thread_name_prefix="verify") as threads:
             for pack, size in map_bounded(read, sizes, threads):
                 self.bytes_read += size
                 self._progress.advance(sizes[pack])

@@ -84,8 +84,8 @@ def verify(
 ) -> VerificationReport:
     """Check all exports, or some, and everything that they need; make known what is damaged.
 
-    :param read_data: read every frame, of some exports every one that they use; otherwise what
-        frames hold is only looked at where segments lie
+    :param read_data: read every frame, of some exports every one that they use; otherwise frames
+        are only read where segments lie, and in packs that are known to be damaged
     :param exports: ids; None: all, and what belongs to no export as well
     :raises StorageError: the storage node does not answer
     """
@@ -123,6 +123,8 @@ class _Verification:
         if self._chosen is None:
             self._check_all_packs()
             self._found |= {fault: set() for fault in faults_of_sealed(self._remote)}
+        for pack in known.packs:
+            self._packs.want(pack)
         self._check_layers()
         findings = list(self._findings(broken, known))
         told = {finding.object for finding in findings}
@@ -151,10 +153,6 @@ class _Verification:
             log.info("%s is read-only: the verification leaves no record", self._remote.url)
         except StorageError as error:  # a full disk must not hide what was found
             log.warning("The verification leaves no record: %s", error)
-
-    @property
-    def _reads_all(self) -> bool:
-        return self._read_data and self._chosen is None
 
     def _listed(self) -> frozenset[str]:
         """Return the ids of the exports that exist."""
@@ -195,7 +193,7 @@ class _Verification:
 
     def _check_pack(self, pack: Entry) -> int:
         self._packs.check(pack.name, pack.size)
-        if self._reads_all:  # an export to come may rely on any chunk
+        if self._read_data:  # an export to come may rely on any chunk
             self._packs.want(pack.name)
         return pack.size
 
@@ -235,25 +233,19 @@ class _Verification:
         return (fault.object for fault in self._found if fault.state is State.DAMAGED)
 
     def _damage(self, known: Damage) -> Damage:
-        """Return what is damaged and there, as far as that is known now."""
-        damaged = [fault for fault in self._found if fault.state is State.DAMAGED]
-        found = Damage(
-            {fault.name: fault.what for fault in damaged if fault.kind == PACK},
-            {fault.name: fault.what for fault in damaged if fault.kind == LAYER},
-        )
-        return self._kept(known) | found
-
-    def _kept(self, known: Damage) -> Damage:
-        """Return what is known and may still be so; packs that were read again are told anew."""
-        packs = {} if self._reads_all else known.packs
-        return Damage(
-            {name: what for name, what in packs.items() if self._is_there(pack_path(name))},
-            {
-                name: what
-                for name, what in known.layers.items()
-                if self._is_there(layer_object_path(name))
-            },
-        )
+        """Return what is damaged and there. All packs that were known were read again."""
+        bad = [
+            fault
+            for fault in self._found
+            if fault.state is State.DAMAGED
+            or (fault.state is State.REFUSED and fault.name in known.packs)
+        ]
+        packs = {fault.name: fault.what for fault in bad if fault.kind == PACK}
+        layers = {fault.name: fault.what for fault in bad if fault.kind == LAYER}
+        for name, what in known.layers.items():
+            if self._is_there(layer_object_path(name)):
+                layers.setdefault(name, what)
+        return Damage(packs, layers)
 
     def _is_there(self, path: str) -> bool:
         try:

@@ -191,6 +191,8 @@ def test_without_reading_data(lab: Lab) -> None:
     pack.write_bytes(content[:20] + b"x" + content[21:])
     assert lab.verify(read_data=False).findings == []
     assert [finding.kind for finding in lab.verify().findings] == ["pack"]
+    again = lab.verify(read_data=False)  # what is known to be damaged is looked at
+    assert again.damaged_exports == sorted(lab.ids)
 
 
 def test_one_damage_hides_no_other(lab: Lab) -> None:
@@ -285,10 +287,9 @@ def test_a_pack_that_was_put_right(lab: Lab) -> None:
     path.write_bytes(flipped(content, random.Random(3)))
     assert lab.verify().findings
     path.write_bytes(content)
-    for read_data in (False, True):
-        report = lab.verify(read_data=read_data)
-        assert report.findings == []
-        assert bool(objects(lab.directory, "damaged")) != read_data
+    assert objects(lab.directory, "damaged")
+    assert lab.verify(read_data=False).findings == []
+    assert objects(lab.directory, "damaged") == []
 
 
 class Interrupting:

@@ -10,7 +10,7 @@ from ...console import DevopsCommand, human_size
 from ...remote import connect
 from ...store import PrunePlan, Repository, plan_prune, prune
 from ..arguments import add_storage_argument, storage_url
-from ..quantities import human_duration, size
+from ..quantities import counted, human_duration, size
 
 
 class Command(DevopsCommand):
@@ -73,9 +73,10 @@ class Command(DevopsCommand):
 
 
 def _told(plan: PrunePlan, deleted: int | None) -> str:
-    verb = f"Would delete {len(plan.expired)}" if deleted is None else f"Deleted {deleted}"
-    kept = len(plan.kept) + (0 if deleted is None else len(plan.expired) - deleted)
-    return f"{verb} exports and keep {kept}; storage-collect then frees {human_size(plan.freed)}"
+    number = len(plan.expired) if deleted is None else deleted
+    verb = f"{'Would delete' if deleted is None else 'Deleted'} {counted(number, 'export')}"
+    kept = len(plan.kept) + len(plan.expired) - number
+    return f"{verb}, {kept} stay; storage-collect then frees {human_size(plan.freed)}"
 
 
 def _document(plan: PrunePlan, deleted: list[str]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from ...console import DevopsCommand, human_size
 from ...remote import connect
 from ...store import CollectionReport, Repository, collect
 from ..arguments import showing_progress, storage_url
+from ..quantities import counted
 from ..storage_node import add_url_argument
 
 
@@ -57,12 +58,13 @@ class Command(DevopsCommand):
 def _told(report: CollectionReport, *, dry_run: bool) -> Iterator[str]:
     yield (
         f"{'Would free' if dry_run else 'Freed'} {human_size(report.freed)}: "
-        f"{report.packs} packs, {report.layers} layers, {len(report.discarded)} deleted exports"
+        f"{counted(report.packs, 'pack')}, {counted(report.layers, 'layer')}, "
+        f"{counted(len(report.discarded), 'deleted export')}"
     )
     if report.repacked:
-        yield f"Rewrote {human_size(report.copied)} out of {report.repacked} packs mostly unused"
+        yield f"Rewrote {human_size(report.copied)} out of {counted(report.repacked, 'pack')} mostly unused"
     if report.waiting:
         yield f"{human_size(report.waiting)} more with the next collection, after these have ended:"
         yield from (f"  {holder}" for holder in report.waiting_for)
     if report.revoked:
-        yield f"Took the leases of {len(report.revoked)} clients away that have died"
+        yield f"Took away {counted(len(report.revoked), 'lease')} of clients that have died"

@@ -13,7 +13,7 @@ from ...remote import connect
 from ...store import Repository, Status, Worker, status
 from ...store.history import Event
 from ..arguments import storage_url
-from ..quantities import human_duration
+from ..quantities import counted, human_duration
 from ..storage_node import add_url_argument, told_retention
 
 
@@ -52,8 +52,11 @@ class Command(DevopsCommand):
 def _facts(found: Status) -> Iterator[tuple[str, str]]:
     yield "Storage node", found.url
     yield "Free", "not told by this kind of storage" if found.free is None else _room(found)
-    yield "Stored", f"{human_size(found.stored)} in {found.packs} packs"
-    yield "Added", f"{human_size(found.stored_per_day)} a day (of {human_duration(found.window)})"
+    yield "Stored", f"{human_size(found.stored)} in {counted(found.packs, 'pack')}"
+    yield (
+        "Added",
+        f"{human_size(found.stored_per_day)} a day, by the last {human_duration(found.window)}",
+    )
     yield "Exports", _exports(found)
     yield (
         "Data in them",
@@ -65,7 +68,7 @@ def _facts(found: Status) -> Iterator[tuple[str, str]]:
     yield "Verified", _when(found.verified, found.now) + _outcome(found.verified)
     yield "All data read", _when(found.data_verified, found.now) + _outcome(found.data_verified)
     if found.damaged:
-        yield "Damaged", f"{found.damaged} objects; verify-exports tells which exports need them"
+        yield "Damaged", f"{counted(found.damaged, 'object')}; verify-exports tells what it touches"
 
 
 def _room(found: Status) -> str:
@@ -91,7 +94,7 @@ def _outcome(event: Event | None) -> str:
     if event is None:
         return ""
     findings = event.facts.get("findings", 0)
-    return f", {findings} damaged objects" if findings else ", no damage"
+    return f", {counted(findings, 'damaged object')}" if findings else ", no damage"
 
 
 def _row(worker: Worker) -> tuple[object, ...]:

@@ -14,6 +14,7 @@ from ...remote import connect
 from ...store import Finding, Repository, VerificationReport, verify
 from ..arguments import add_storage_argument, showing_progress, storage_url
 from ..chosen import exports_named
+from ..quantities import counted
 
 _SHOWN = 3  # ids of exports in a line of the table
 
@@ -73,8 +74,8 @@ def _some(exports: Sequence[str]) -> str:
 
 def _summary(report: VerificationReport) -> str:
     return (
-        f"{_count(len(report.findings), 'damaged object')}; "
-        f"{len(report.damaged_exports)} of {_count(report.exports, 'export')} cannot be imported"
+        f"{counted(len(report.findings), 'damaged object')}; "
+        f"{len(report.damaged_exports)} of {counted(report.exports, 'export')} cannot be imported"
     )
 
 
@@ -82,15 +83,11 @@ def _looked_at(report: VerificationReport) -> str:
     read = f", {human_size(report.bytes_read)} read" if report.bytes_read else ""
     left = ""
     if report.left_over:
-        left = f"; {_count(report.left_over, 'damaged object')} no longer needed"
+        left = f"; {counted(report.left_over, 'damaged object')} no longer needed"
     return (
-        f"No damage in {_count(report.exports, 'export')} ({_count(report.layers, 'layer')}, "
-        f"{_count(report.packs, 'pack')}{read}){left}"
+        f"No damage in {counted(report.exports, 'export')} ({counted(report.layers, 'layer')}, "
+        f"{counted(report.packs, 'pack')}{read}){left}"
     )
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _document(report: VerificationReport) -> dict[str, Any]:
