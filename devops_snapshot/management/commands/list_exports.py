@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.core.management.base import CommandParser
 
 from ...console import DevopsCommand, human_size
 from ...remote import connect
-from ...store import ExportEntry, Repository
+from ...store import ExportEntry, Repository, pinned_exports
 from ..arguments import add_storage_argument, storage_url
+
+_HEADERS = (
+    "ID",
+    "ENVIRONMENT",
+    "SNAPSHOTS",
+    "DESCRIPTION",
+    "HOST",
+    "TIME",
+    "NODES",
+    "SIZE",
+    "KEPT UNTIL",
+)
 
 
 class Command(DevopsCommand):
@@ -28,21 +41,33 @@ class Command(DevopsCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         with connect(storage_url(options, self.stderr.write)) as remote:
-            entries = Repository.open(remote).exports()
+            repository = Repository.open(remote)
+            entries = repository.exports()
+            pins = pinned_exports(repository)
+            retention = repository.retention
         if options["env"]:
             entries = [e for e in entries if e.summary.get("environment") == options["env"]]
+        ends = {
+            entry.id: None if entry.id in pins else entry.stored + retention.keeps(entry.keep)
+            for entry in entries
+        }
         if options["json"]:
-            self.json(
-                [{"id": e.id, "published": e.published.isoformat(), **e.summary} for e in entries]
-            )
+            self.json([_document(entry, ends[entry.id]) for entry in entries])
             return
-        self.table(
-            ("ID", "ENVIRONMENT", "SNAPSHOTS", "DESCRIPTION", "HOST", "TIME", "NODES", "SIZE"),
-            [_row(entry) for entry in entries],
-        )
+        self.table(_HEADERS, [_row(entry, ends[entry.id]) for entry in entries])
 
 
-def _row(entry: ExportEntry) -> tuple[object, ...]:
+def _document(entry: ExportEntry, end: datetime | None) -> dict[str, Any]:
+    return {
+        "id": entry.id,
+        "published": entry.published.isoformat(),
+        "pinned": end is None,
+        "kept_until": end.isoformat() if end else None,
+        **entry.summary,
+    }
+
+
+def _row(entry: ExportEntry, end: datetime | None) -> tuple[object, ...]:
     """One line; what another release did not write into its summary stays empty."""
     told = entry.summary.get
     return (
@@ -54,4 +79,5 @@ def _row(entry: ExportEntry) -> tuple[object, ...]:
         f"{entry.published:%Y-%m-%d %H:%M:%S}",
         len(told("nodes", ())),
         human_size(told("size", 0)),
+        f"{end:%Y-%m-%d %H:%M}" if end else "pinned",
     )

@@ -62,7 +62,8 @@ def _told(report: CollectionReport, *, dry_run: bool) -> Iterator[str]:
         f"{counted(len(report.discarded), 'deleted export')}"
     )
     if report.repacked:
-        yield f"Rewrote {human_size(report.copied)} out of {counted(report.repacked, 'pack')} mostly unused"
+        packs = counted(report.repacked, "pack")
+        yield f"Wrote {human_size(report.copied)} anew, out of {packs} mostly unused"
     if report.waiting:
         yield f"{human_size(report.waiting)} more with the next collection, after these have ended:"
         yield from (f"  {holder}" for holder in report.waiting_for)
