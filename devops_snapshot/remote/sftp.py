@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import stat
-import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from posixpath import basename, dirname, join
 
 import paramiko
 
 from devops_snapshot.errors import ConflictError, NotFoundError, StorageError
 
-from .interface import AccessError, Entry
-from .sftp_connection import Connection, open_connection
+from .interface import Entry
+from .patience import ConnectionLost
+from .sftp_connection import Connection
+from .sftp_pool import Pool
+from .sftp_upload import Upload
 from .ssh import Host
 from .url import Location
+
+_COMPARED = 8 * 1024 * 1024  # bytes
 
 
 class SftpRemote:
     """The operations of :class:`~devops_snapshot.remote.Remote` over SFTP.
 
-    Every thread in need takes a connection of its own from a pool, which grows by need.
+    A connection that is cut is made again for about a minute, and the operation goes on: whether
+    something has happened before the cut is looked up, not guessed.
     """
 
     rename_is_move = True
@@ -29,8 +34,7 @@ class SftpRemote:
     def __init__(self, location: Location, host: Host) -> None:
         self._location = location
         self._host = host
-        self._idle: list[Connection] = []
-        self._lock = threading.Lock()
+        self._pool = Pool(host, location.path)
 
     @property
     def url(self) -> str:
@@ -38,103 +42,91 @@ class SftpRemote:
 
     def check(self) -> None:
         """Connect once, so that what stands in the way is told at once."""
-        with self._connection(self._location.path):
+        with self._pool.lend(self._location.path):
             pass
 
     def close(self) -> None:
-        while self._idle:
-            self._idle.pop().close()
+        self._pool.close()
 
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
         full = self._full(path)
-        with (
-            self._connection(full) as link,
-            link.sftp.open(full, "r") as file,
-            self._clear_errors(link, full),  # before the file is closed, see _lost
-        ):
-            if length is None:
-                length = max(0, (file.stat().st_size or 0) - offset)
-            return link.pipeline(file).read(offset, length)
+
+        def work(link: Connection) -> bytes:
+            with link.opened(full, "r") as file:
+                wanted = max(0, file.size - offset) if length is None else length
+                return file.read(offset, wanted)
+
+        return self._pool.run(full, work)
 
     def write(self, path: str, data: Iterable[bytes], *, staging: str) -> int:
-        unfinished, target = self._full(staging), self._full(path)
-        with self._connection(unfinished) as link:
-            file = link.sftp.open(unfinished, "wx")
-            try:
-                # errors are told while the file is there: without it the disk is full no more
-                with file, self._clear_errors(link, unfinished):
-                    written = link.pipeline(file).write(data)
-                    link.sync(file)
-                self._rename(link, unfinished, target)
-            except BaseException:
-                self._discard(link, unfinished)
-                raise
-        return written
+        upload = Upload(self._full(staging), data)
+        try:
+            self._pool.run(upload.path, upload.send, progress=lambda: upload.acknowledged)
+            self._rename(upload.path, self._full(path))
+        except ConnectionLost:
+            raise  # the storage node is out of reach: collection removes what is left there
+        except BaseException:
+            if upload.created:
+                self._discard(upload.path)
+            raise
+        return upload.size
 
     def rename(self, source: str, target: str) -> None:
-        with self._connection(self._full(target)) as link:
-            self._rename(link, self._full(source), self._full(target))
+        self._rename(self._full(source), self._full(target))
 
     def revoke(self, directory: str, target: str) -> None:
         self.rename(directory, target)
 
-    def list(self, path: str) -> list[Entry]:
-        full = self._full(path)
-        with self._connection(full) as link:
-            try:
-                items = link.sftp.listdir_attr(full)
-            except FileNotFoundError:
-                return []
-        return [_entry(item.filename, item) for item in items]
-
     def stat(self, path: str) -> Entry:
         full = self._full(path)
-        with self._connection(full) as link:
-            return _entry(basename(full), link.sftp.stat(full))
+        return self._pool.run(full, lambda link: _entry(basename(full), link.sftp.stat(full)))
 
     def remove(self, path: str) -> None:
         full = self._full(path)
-        with self._connection(full) as link:
-            if _is_directory(link.sftp.lstat(full)):
-                link.sftp.rmdir(full)
-            else:
-                link.sftp.remove(full)
+        tried = False
+
+        def work(link: Connection) -> None:
+            nonlocal tried
+            if tried and not link.exists(full):
+                return
+            tried = True
+            self._remove(link, full)
+
+        self._pool.run(full, work)
 
     def mkdir(self, path: str) -> None:
-        with self._connection(self._full(path)) as link:
-            _mkdir(link.sftp, self._full(path))
+        full = self._full(path)
+        self._pool.run(full, lambda link: _mkdir(link.sftp, full))
 
     def free_space(self) -> int:
-        with self._connection(self._location.path) as link:
-            return link.free_space(self._location.path)
+        return self._pool.run(self._location.path, Connection.free_space)
+
+    def list(self, path: str) -> list[Entry]:
+        full = self._full(path)
+
+        def work(link: Connection) -> list[Entry]:
+            with suppress(FileNotFoundError):
+                return [_entry(item.filename, item) for item in link.sftp.listdir_attr(full)]
+            return []
+
+        return self._pool.run(full, work)
 
     def _full(self, path: str) -> str:
         return join(self._location.path, path) if path else self._location.path
 
-    @contextmanager
-    def _connection(self, path: str) -> Iterator[Connection]:
-        """Lend a connection; what goes wrong with ``path`` meanwhile becomes a clear error."""
-        link = self._take_idle() or open_connection(self._host)
-        try:
-            with self._clear_errors(link, path):
-                yield link
-        finally:
-            if link.is_alive():
-                with self._lock:
-                    self._idle.append(link)
-            else:
-                link.close()
+    def _rename(self, source: str, target: str) -> None:
+        tried = False
 
-    def _take_idle(self) -> Connection | None:
-        with self._lock:
-            while self._idle:
-                link = self._idle.pop()
-                if link.is_alive():
-                    return link
-                link.close()
-        return None
+        def work(link: Connection) -> None:
+            nonlocal tried
+            if tried and _is_renamed(link, source, target):
+                return
+            tried = True
+            self._rename_once(link, source, target)
 
-    def _rename(self, link: Connection, source: str, target: str) -> None:
+        self._pool.run(target, work)
+
+    def _rename_once(self, link: Connection, source: str, target: str) -> None:
         """Rename as SFTP version 3 has it: refused where the target exists."""
         try:
             link.sftp.rename(source, target)
@@ -146,37 +138,20 @@ class SftpRemote:
                 raise ConflictError(f"{target} exists already on {self._host.name}") from error
             raise
 
-    def _lost(self, link: Connection) -> StorageError:
-        """Give up a connection, so that nothing waits for an answer from it any more."""
-        link.close()
-        return StorageError(f"Connection to {self._host.address} was lost", hint="Try again")
-
-    def _discard(self, link: Connection, path: str) -> None:
-        with suppress(OSError, EOFError, paramiko.SSHException):
-            link.sftp.remove(path)
-
-    @contextmanager
-    def _clear_errors(self, link: Connection, path: str) -> Iterator[None]:
-        where = f"{path} on {self._host.name}"
+    def _remove(self, link: Connection, path: str) -> None:
         try:
-            yield
-        except FileNotFoundError as error:
-            raise NotFoundError(f"{where} does not exist") from error
-        except PermissionError as error:
-            raise AccessError(
-                f"No permission for {where} as user {self._host.user}",
-                hint="Check its owner and mode",
-            ) from error
-        except (EOFError, TimeoutError, paramiko.SSHException) as error:
-            raise self._lost(link) from error
+            link.sftp.remove(path)
         except OSError as error:
-            if not link.is_alive():
-                raise self._lost(link) from error
-            if link.is_nearly_full(self._location.path):
-                raise StorageError(
-                    f"No space left for {where}", hint="Free space on the storage node"
-                ) from error
-            raise StorageError(f"{where}: {error}") from error
+            if not (link.is_alive() and link.exists(path) and _is_directory(link.sftp.lstat(path))):
+                raise
+            if link.sftp.listdir(path):
+                raise StorageError(f"{path} on {self._host.name} is not empty") from error
+            link.sftp.rmdir(path)
+
+    def _discard(self, path: str) -> None:
+        """Remove an unfinished file, if that can be done now."""
+        with suppress(StorageError, NotFoundError), self._pool.lend(path) as link:
+            link.sftp.remove(path)
 
 
 def _entry(name: str, attributes: paramiko.SFTPAttributes) -> Entry:
@@ -190,6 +165,26 @@ def _entry(name: str, attributes: paramiko.SFTPAttributes) -> Entry:
 
 def _is_directory(attributes: paramiko.SFTPAttributes) -> bool:
     return stat.S_ISDIR(attributes.st_mode or 0)
+
+
+def _is_renamed(link: Connection, source: str, target: str) -> bool:
+    """Say whether a rename that nobody has heard of again was done, and complete it.
+
+    OpenSSH renames a file by linking and unlinking it, so it may have two names.
+    """
+    if not link.exists(target):
+        return False
+    if not link.exists(source):
+        return True
+    old, new = link.sftp.lstat(source), link.sftp.lstat(target)
+    if (old.st_size, old.st_mtime) != (new.st_size, new.st_mtime) or _is_directory(old):
+        return False
+    with link.opened(source, "r") as first, link.opened(target, "r") as second:
+        for offset in range(0, first.size + 1, _COMPARED):
+            if first.read(offset, _COMPARED) != second.read(offset, _COMPARED):
+                return False
+    link.sftp.remove(source)
+    return True
 
 
 def _mkdir(client: paramiko.SFTPClient, path: str) -> None:

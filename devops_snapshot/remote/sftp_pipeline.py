@@ -8,7 +8,7 @@ prefetching reads are slow in ranges, so the answers are collected here, with th
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,20 +32,18 @@ class Pipeline:
         self._wanted: deque[tuple[int, int]] = deque()
         self._received: dict[int, bytes] = {}
         self._failure: OSError | None = None
+        self._arrived: Callable[[int], None] = lambda offset: None
 
-    def write(self, data: Iterable[bytes]) -> int:
-        """Write blocks one after the other from the start of the file; return the bytes written.
+    def write(self, parts: Iterable[tuple[int, bytes]], arrived: Callable[[int], None]) -> None:
+        """Write parts, given as offset and at most ``block_size`` bytes.
 
+        :param arrived: told the offset of each part that the server has acknowledged
         :raises OSError: the server did not accept all of them
         """
-        offset = 0
+        self._arrived = arrived
         with self._all_answered():
-            for block in data:
-                for start in range(0, len(block), self._block_size):
-                    part = block[start : start + self._block_size]
-                    self._ask(CMD_WRITE, offset, len(part), part)
-                    offset += len(part)
-        return offset
+            for offset, part in parts:
+                self._ask(CMD_WRITE, offset, len(part), part)
 
     def read(self, offset: int, length: int) -> bytes:
         """Return the bytes from ``offset``, fewer than ``length`` only where the file ends.
@@ -103,6 +101,7 @@ class Pipeline:
             return
         try:
             self._client._convert_status(message)
+            self._arrived(offset)
         except EOFError:
             pass  # nothing to read there
         except OSError as error:

@@ -18,6 +18,7 @@ from paramiko.ssh_exception import NoValidConnectionsError
 from devops_snapshot.errors import StorageError
 
 from .host_keys import RejectUnknown, changed_key, load_known_hosts
+from .patience import ConnectionLost
 from .url import Location
 
 logging.getLogger("paramiko").addHandler(logging.NullHandler())  # else it prints tracebacks
@@ -74,6 +75,7 @@ def _first_choice(location: Location) -> str:
 def open_ssh(host: Host) -> paramiko.SSHClient:
     """Connect and authenticate.
 
+    :raises ConnectionLost: it cannot be reached at the moment
     :raises StorageError: saying which of host, host key, user and keys was the obstacle
     """
     client = paramiko.SSHClient()
@@ -154,8 +156,8 @@ def _keys_tried(host: Host) -> str:
     return f"{', '.join(files) or 'no key files'} and {agent}"
 
 
-def _unreachable(host: Host, reason: str) -> StorageError:
-    return StorageError(
+def _unreachable(host: Host, reason: str) -> ConnectionLost:
+    return ConnectionLost(
         f"Cannot connect to {host.address}: {reason}",
         hint="Check the name, the network and that sshd runs there",
     )
