@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from django.core.management.base import CommandParser
 
 from ...console import DevopsCommand, human_size
 from ...remote import connect
-from ...store import ExportEntry, Repository, pinned_exports
+from ...store import ExportEntry, Repository, deleted_exports, pinned_exports
 from ..arguments import add_storage_argument, storage_url
+from ..columns import fit, terminal_width
+from ..quantities import human_duration
 
 _HEADERS = (
     "ID",
@@ -21,8 +25,23 @@ _HEADERS = (
     "TIME",
     "NODES",
     "SIZE",
-    "KEPT UNTIL",
+    "EXPIRES",
 )
+_FLEXIBLE = {"ENVIRONMENT", "SNAPSHOTS", "DESCRIPTION", "HOST"}
+_DISPENSABLE = ("HOST", "NODES", "TIME", "DESCRIPTION")  # the id tells a time, too
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """An export as it is shown.
+
+    :param expires: when pruning may remove it; None if it is pinned, or deleted already
+    """
+
+    entry: ExportEntry
+    pinned: bool
+    deleted: bool
+    expires: datetime | None
 
 
 class Command(DevopsCommand):
@@ -31,53 +50,93 @@ class Command(DevopsCommand):
     examples = [
         "dos.py list-exports --storage sftp://devops@storage/srv/devops",
         "dos.py list-exports --env my_env --json",
+        "dos.py list-exports --deleted",
     ]
     needs_database = False
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_storage_argument(parser)
         parser.add_argument("--env", metavar="ENV_NAME", help="only exports of this environment")
+        parser.add_argument(
+            "--deleted", action="store_true", help="those that undelete-export can bring back"
+        )
         parser.add_argument("--json", action="store_true", help="for programs")
 
     def handle(self, *args: Any, **options: Any) -> None:
         with connect(storage_url(options, self.stderr.write)) as remote:
             repository = Repository.open(remote)
-            entries = repository.exports()
-            pins = pinned_exports(repository)
-            retention = repository.retention
+            listed = _deleted(repository) if options["deleted"] else _existing(repository)
         if options["env"]:
-            entries = [e for e in entries if e.summary.get("environment") == options["env"]]
-        ends = {
-            entry.id: None if entry.id in pins else entry.stored + retention.keeps(entry.keep)
-            for entry in entries
-        }
+            wanted = options["env"]
+            listed = [one for one in listed if one.entry.summary.get("environment") == wanted]
         if options["json"]:
-            self.json([_document(entry, ends[entry.id]) for entry in entries])
+            self.json([_document(one) for one in listed])
             return
-        self.table(_HEADERS, [_row(entry, ends[entry.id]) for entry in entries])
+        now = datetime.now(timezone.utc)
+        rows = [_row(one, now) for one in listed]
+        width = terminal_width()
+        self.table(*fit(_HEADERS, rows, width=width, flexible=_FLEXIBLE, dispensable=_DISPENSABLE))
 
 
-def _document(entry: ExportEntry, end: datetime | None) -> dict[str, Any]:
+def _existing(repository: Repository) -> list[_Listed]:
+    retention, pinned = repository.retention, pinned_exports(repository)
+    listed = []
+    for entry in repository.exports():
+        expires = _later(entry.stored, retention.keeps(entry.keep))
+        is_pinned = entry.id in pinned
+        listed.append(_Listed(entry, is_pinned, False, None if is_pinned else expires))
+    return listed
+
+
+def _deleted(repository: Repository) -> list[_Listed]:
+    pinned = pinned_exports(repository)
+    return [_Listed(entry, entry.id in pinned, True, None) for entry in deleted_exports(repository)]
+
+
+def _later(moment: datetime, time: timedelta) -> datetime | None:
+    """Return a moment, or None if it is beyond the end of the calendar."""
+    try:
+        return moment + time
+    except OverflowError:
+        return None
+
+
+def _document(one: _Listed) -> dict[str, Any]:
+    """For programs: what was always there, then what the storage node and its settings say."""
+    entry = one.entry
     return {
         "id": entry.id,
         "published": entry.published.isoformat(),
-        "pinned": end is None,
-        "kept_until": end.isoformat() if end else None,
         **entry.summary,
+        "stored": entry.stored.isoformat(),
+        "keep_seconds": None if entry.keep is None else int(entry.keep.total_seconds()),
+        "expires": one.expires.isoformat() if one.expires else None,
+        "pinned": one.pinned,
+        "deleted": one.deleted,
     }
 
 
-def _row(entry: ExportEntry, end: datetime | None) -> tuple[object, ...]:
+def _row(one: _Listed, now: datetime) -> Sequence[object]:
     """One line; what another release did not write into its summary stays empty."""
-    told = entry.summary.get
+    told = one.entry.summary.get
     return (
-        entry.id,
+        one.entry.id,
         told("environment", ""),
         ", ".join(told("snapshots") or ["(definitions)"]),
         told("description", ""),
         told("host", ""),
-        f"{entry.published:%Y-%m-%d %H:%M:%S}",
+        f"{one.entry.published:%Y-%m-%d %H:%M:%S}",
         len(told("nodes", ())),
         human_size(told("size", 0)),
-        f"{end:%Y-%m-%d %H:%M}" if end else "pinned",
+        _expiry(one, now),
     )
+
+
+def _expiry(one: _Listed, now: datetime) -> str:
+    if one.deleted:
+        return "deleted"
+    if one.pinned:
+        return "pinned"
+    if one.expires is None:
+        return "never"
+    return f"in {human_duration(one.expires - now)}" if one.expires > now else "now"

@@ -1,0 +1,60 @@
+"""Making a table as narrow as the terminal: some columns are left out, then long cells are cut."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Collection, Iterable, Sequence
+
+Row = Sequence[object]
+
+_GAP = 2  # between two columns
+_PADDING = 2  # that tabulate gives to headers
+_NARROWEST = 13  # a cell is not cut below this
+
+
+def terminal_width() -> int | None:
+    """Return the width of the terminal, or None where standard output is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def fit(
+    headers: Sequence[str],
+    rows: Sequence[Row],
+    *,
+    width: int | None,
+    flexible: Collection[str],
+    dispensable: Iterable[str] = (),
+) -> tuple[Sequence[str], Sequence[Row]]:
+    """Return headers and rows of a table that is no wider than ``width``, if that can be.
+
+    :param width: in characters; None leaves all as it is
+    :param flexible: headers of columns whose cells may be cut
+    :param dispensable: headers of columns that may be left out, the least telling first
+    """
+    if width is None or not rows:
+        return headers, rows
+    widths = {
+        name: max(len(name) + _PADDING, *(len(str(row[number])) for row in rows))
+        for number, name in enumerate(headers)
+    }
+    least = {name: min(size, _NARROWEST) for name, size in widths.items() if name in flexible}
+    for name in dispensable:
+        if _total(widths | least) <= width:
+            break
+        del widths[name]
+        least.pop(name, None)
+    cut = {name: widths[name] for name in least}
+    while _total(widths | cut) > width and cut != least:
+        cut[max(cut, key=lambda name: cut[name] - least[name])] -= 1
+    shown = [(number, cut.get(name)) for number, name in enumerate(headers) if name in widths]
+    return list(widths), [[_shorten(row[number], size) for number, size in shown] for row in rows]
+
+
+def _total(widths: dict[str, int]) -> int:
+    return sum(widths.values()) + _GAP * (len(widths) - 1)
+
+
+def _shorten(cell: object, width: int | None) -> object:
+    text = str(cell)
+    return cell if width is None or len(text) <= width else text[: width - 1] + "…"
