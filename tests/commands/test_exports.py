@@ -1,0 +1,175 @@
+"""Commands that keep, delete and verify exports: what they say, and their exit codes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from .conftest import Node
+
+COMMANDS = [
+    "delete-export",
+    "undelete-export",
+    "pin-export",
+    "unpin-export",
+    "prune-exports",
+    "verify-exports",
+]
+
+
+def test_delete_and_undelete(node: Node) -> None:
+    first, second, third = (node.export(name) for name in ("one", "two", "three"))
+    done = node.dos("delete-export", first, second)
+    assert (done.code, done.out) == (0, "")
+    assert done.err.splitlines() == [
+        f"Deleted {export_id}; undelete-export brings it back" for export_id in (first, second)
+    ]
+    assert node.ids() == [third]
+    listed = node.dos("undelete-export")
+    assert [row[:2] for row in listed.rows] == [[first, "one"], [second, "two"]]
+    assert node.dos("undelete-export", "--json").json == {"deleted": [first, second]}
+    done = node.dos("undelete-export", first, "--json")
+    assert (done.code, done.json) == (0, {"undeleted": [first]})
+    assert node.ids() == [first, third]
+    assert node.dos("storage-collect", node.url).code == 0
+    done = node.dos("undelete-export", second)
+    assert done.code == 3
+    assert done.err.startswith(f"Error: There is no deleted export '{second}'")
+
+
+def test_the_beginning_of_an_id(node: Node) -> None:
+    first, second = node.export("one"), node.export("two")
+    done = node.dos("delete-export", "20")
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert f"'20' could be any of 2 exports: {first}, {second}" in done.err
+    assert node.dos("delete-export", first[:-1]).code == 0
+    assert node.ids() == [second]
+    assert node.dos("delete-export", "2").code == 0
+    assert node.dos("undelete-export", first[:-1]).code == 0
+    assert node.ids() == [first]
+
+
+@pytest.mark.parametrize("command", ["delete-export", "undelete-export", "unpin-export"])
+def test_latest_is_too_vague_to_delete(node: Node, command: str) -> None:
+    export_id = node.export("one")
+    for name in ("latest", "latest:one"):
+        done = node.dos(command, export_id, name)
+        assert (done.code, done.out) == (1, "")
+        assert done.err == (
+            f"Error: {name!r} may be another export by now. Give the id, or the beginning of one\n"
+        )
+    assert node.ids() == [export_id]
+
+
+@pytest.mark.parametrize("command", ["delete-export", "pin-export", "unpin-export"])
+@pytest.mark.parametrize("name", ["1999", "20200101T000000Z-00000000", ""])
+def test_an_export_that_does_not_exist(node: Node, command: str, name: str) -> None:
+    node.export("one")
+    done = node.dos(command, name)
+    assert (done.code, done.out) == (3, "")
+    assert done.err.startswith("Error: ")
+    assert repr(name) in done.err or name in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_pins(node: Node) -> None:
+    first, second = node.export("one", old=True), node.export("two", old=True)
+    done = node.dos("pin-export", "latest:one", "--by", "Ann, bug 12")
+    assert (done.code, done.out, done.err) == (0, "", f"Pinned {first}\n")
+    assert b"Ann, bug 12" in (node.directory / f"pins/{first}").read_bytes()
+    assert [row[-1] for row in node.dos("list-exports").rows if row[0] == first] == ["pinned"]
+    done = node.dos("delete-export", first)
+    assert (done.code, done.err) == (4, f"Error: Export {first} is pinned. Unpin it first\n")
+    assert node.dos("prune-exports", "--json").json["deleted"] == [second]
+    assert node.ids() == [first]
+    done = node.dos("unpin-export", first[:-2], "--json")
+    assert (done.code, done.json) == (0, {"unpinned": [first]})
+    assert node.dos("unpin-export", first).code == 3
+    assert node.dos("delete-export", first).code == 0
+
+
+def test_a_damaged_export_can_be_deleted(node: Node) -> None:
+    export_id = node.export("one")
+    (node.directory / f"exports/{export_id}.json").write_bytes(b"x")
+    assert node.dos("delete-export", export_id).code == 0
+    assert list((node.directory / "exports").iterdir()) == []
+
+
+def test_prune(node: Node) -> None:
+    old = node.export("old", old=True)
+    long = node.export("long", old=True, keep=timedelta(days=60))
+    young = node.export("young")
+    dry = node.dos("prune-exports", "--dry-run")
+    assert dry.code == 0
+    assert [row[:4] for row in dry.rows] == [[old, "old", "30", "days"]]
+    assert dry.err.startswith("Would delete 1 export, 2 stay; storage-collect then frees 9")
+    assert node.ids() == sorted([old, long, young])
+    done = node.dos("prune-exports")
+    assert (done.code, done.rows[0][0]) == (0, old)
+    assert done.err.startswith("Deleted 1 export, 2 stay")
+    done = node.dos("prune-exports", "--max-size", "150K", "--json")
+    assert done.json["deleted"] == [long]
+    assert node.ids() == [young]
+    done = node.dos("prune-exports", "--max-size", "1K")
+    assert node.ids() == [young]  # of less than min_age
+    assert "What is protected takes 9" in done.err
+    collected = node.dos("storage-collect", node.url, "--json").json
+    assert sorted(collected["discarded"]) == sorted([old, long])
+    assert collected["packs"] == 2
+    assert collected["freed"] > 190_000
+
+
+@pytest.mark.parametrize("size", ["20X", "-1", "T", "1,5T", ""])
+def test_sizes_that_make_no_sense(node: Node, size: str) -> None:
+    done = node.dos("prune-exports", f"--max-size={size}")
+    assert done.code == 2
+    assert f"{size!r} is no size: give a number and a unit" in done.err
+
+
+def test_verify(node: Node) -> None:
+    first, second = node.export("one"), node.export("two")
+    done = node.dos("verify-exports")
+    assert (done.code, done.out) == (0, "")
+    assert done.err == "No damage in 2 exports (2 layers, 2 packs)\n"
+    assert "KiB read)" in node.dos("verify-exports", "--read-data").err
+    [pack] = node.directory.glob(f"packs/*/{first[-8:]}*")
+    content = pack.read_bytes()
+    pack.write_bytes(content[:1000] + b"??" + content[1002:])
+    done = node.dos("verify-exports", "--read-data")
+    assert done.code == 7
+    assert done.rows[0][:2] == ["pack", str(pack.relative_to(node.directory))]
+    assert done.rows[0][-1] == first
+    assert done.err == (
+        "Error: 1 damaged object; 1 of 2 exports cannot be imported. "
+        "Exporting the same data again heals it\n"
+    )
+    done = node.dos("verify-exports", "latest:two", "--read-data", "--json")
+    assert (done.code, done.json["exports"]) == (0, 1)
+    done = node.dos("verify-exports", first, "--json")
+    assert done.code == 7
+    assert done.json["damaged_exports"] == [first]
+    assert done.json["findings"][0]["exports"] == [first]
+    assert node.dos("storage-status", node.url, "--json").json["damaged"] == 1
+    again = node.export("one")
+    done = node.dos("verify-exports", "--read-data")
+    assert (done.code, done.out) == (0, "")
+    assert done.err.endswith("; 1 damaged object no longer needed\n")
+    assert node.ids() == [first, second, again]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help(node: Node, command: str) -> None:
+    done = node.dos(command, "--help")
+    assert done.code == 0
+    assert f"\nexamples:\n  dos.py {command}" in done.out
+    assert "--json" in done.out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_repository_there(node: Node, command: str) -> None:
+    needed = ["20"] if command in {"delete-export", "pin-export", "unpin-export"} else []
+    node.directory = node.directory / "nothing"
+    done = node.dos(command, *needed)
+    assert (done.code, done.out, done.err.count("\n")) == (3, "", 1)
+    assert f"There is no repository at {node.url}" in done.err
