@@ -54,6 +54,9 @@ for packages in {packages}; do
 done
 umount -R {mount}
 """
+_RECIPE = "\n".join(
+    [SUITE, DISK_SIZE, BASE, *map(str, NODES.items()), LATER, _DEBOOTSTRAP, _INSTALL]
+)
 
 
 @dataclass(frozen=True)
@@ -70,44 +73,43 @@ class Disks:
 
 def disks(cache: Path) -> Disks:
     """Return the images, made on first use: needs root, a mirror of Debian and some minutes."""
-    base = cache / "base.qcow2"
-    rounds = [[cache / number / f"{node}.qcow2" for node in NODES] for number in ("1", "2")]
-    made = cache / "complete"
-    if not made.exists():
-        shutil.rmtree(cache, ignore_errors=True)
-        _build(cache, base)
-        made.touch()
+    room = cache.resolve() / "disks"
+    base = room / "base.qcow2"
+    rounds = [[room / number / f"{node}.qcow2" for node in NODES] for number in ("1", "2")]
+    made = room / "made-of"
+    if not made.exists() or made.read_text() != _RECIPE:
+        shutil.rmtree(room, ignore_errors=True)
+        _build(room, base)
+        made.write_text(_RECIPE)
     return Disks([base, *rounds[0]], [base, *rounds[1]])
 
 
-def _build(cache: Path, base: Path) -> None:
+def _build(room: Path, base: Path) -> None:
     for directory in ("1", "2", "archives", "mount"):
-        (cache / directory).mkdir(parents=True)
-    raw = cache / "base.raw"
+        (room / directory).mkdir(parents=True)
+    raw = room / "base.raw"
     _run(["truncate", "-s", DISK_SIZE, raw])
-    _mounted(_DEBOOTSTRAP, cache, raw, packages=",".join(BASE.split()), suite=SUITE)
+    _mounted(_DEBOOTSTRAP, room, raw, packages=",".join(BASE.split()), suite=SUITE)
     _qemu_img("convert", "-O", "qcow2", raw, base)
     for node, packages in NODES.items():
-        _build_node(cache, base, raw, node, packages)
+        _build_node(room, base, raw, node, packages)
     raw.unlink()
-    shutil.rmtree(cache / "archives")
+    shutil.rmtree(room / "archives")
 
 
-def _build_node(
-    cache: Path, base: Path, base_raw: Path, node: str, packages: Sequence[str]
-) -> None:
+def _build_node(room: Path, base: Path, base_raw: Path, node: str, packages: Sequence[str]) -> None:
     """Both rounds of one node's overlay."""
-    raw = cache / f"{node}.raw"
-    first, second = (cache / number / f"{node}.qcow2" for number in ("1", "2"))
+    raw = room / f"{node}.raw"
+    first, second = (room / number / f"{node}.qcow2" for number in ("1", "2"))
     _run(["cp", "--sparse=always", base_raw, raw])
     chosen = " ".join(f"'{some}'" for some in packages)
     _mounted(
-        _INSTALL, cache, raw, node=node, packages=chosen, before=f"chroot {cache}/mount $apt update"
+        _INSTALL, room, raw, node=node, packages=chosen, before=f"chroot {room}/mount $apt update"
     )
     _overlay(first, base, content=raw)
     _run(["cp", "--sparse=always", first, second])
-    _mounted(_INSTALL, cache, raw, node=node, packages=f"'{LATER}'", before="")
-    top = cache / "top.qcow2"
+    _mounted(_INSTALL, room, raw, node=node, packages=f"'{LATER}'", before="")
+    top = room / "top.qcow2"
     _overlay(top, second, content=raw)
     _qemu_img("commit", "-q", top)
     top.unlink()
@@ -120,12 +122,12 @@ def _overlay(overlay: Path, base: Path, *, content: Path) -> None:
     _qemu_img("rebase", "-f", "qcow2", "-b", base, "-F", "qcow2", overlay)
 
 
-def _mounted(script: str, cache: Path, raw: Path, **values: str) -> None:
+def _mounted(script: str, room: Path, raw: Path, **values: str) -> None:
     """Run a script that mounts ``raw``, in a mount namespace of its own."""
     filled = script.format(
         raw=raw,
-        mount=cache / "mount",
-        archives=cache / "archives",
+        mount=room / "mount",
+        archives=room / "archives",
         mirror=os.environ.get("DEBIAN_MIRROR", ""),
         **values,
     )

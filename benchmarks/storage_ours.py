@@ -28,7 +28,7 @@ _NUMBER = struct.Struct("<Q")
 
 
 class Generated:
-    """A file of chunks that all differ and compress to a third."""
+    """A file of chunks that all differ, but compress well together."""
 
     def __init__(self, size: int) -> None:
         self.size = size
