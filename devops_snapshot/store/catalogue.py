@@ -57,11 +57,8 @@ class Catalogue:
                 lines = self._known_lines(lacking)
                 lines |= self._read(lacking.keys() - _decode(lines, lacking).keys())
                 sound = _decode(lines, lacking)
-                write_summary(
-                    lease,
-                    self._remote,
-                    {key: lines[key] for key in sound if len(lines[key]) <= LONGEST_LINE},
-                )
+                short = [lines[key] for key in sound if len(lines[key]) <= LONGEST_LINE]
+                write_summary(lease, self._remote, short)
         except StorageError as error:
             log.info("No summary of exports is written: %s", error)
 

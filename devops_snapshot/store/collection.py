@@ -54,6 +54,7 @@ from .pins import load_pins
 from .repack import Repacked, find_mostly_dead, measure, repack
 from .repository import Repository
 from .sample_merge import merge_samples
+from .summaries import merge_summaries
 
 log = logging.getLogger(__name__)
 
@@ -267,6 +268,8 @@ class _Collection:
         """Merge what tells of packs and exports in many small objects."""
         packs = list_pack_sizes(self._remote)
         merge_samples(self.lease, self._remote, self.repository.indexes, packs=packs.keys())
+        self.repository.catalogue.write_summary_if_many(self.lease)
+        merge_summaries(self.lease, self._remote)
 
     def _awaited(self) -> list[str]:
         """Return the leases for which epochs wait."""

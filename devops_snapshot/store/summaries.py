@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Set
 
 from devops_snapshot.errors import FormatError, NotFoundError
 from devops_snapshot.remote import Remote
@@ -20,6 +20,7 @@ from .features import require_known
 from .frame import compress, decompress
 from .jsontypes import JSON
 from .lease import Lease
+from .names import DELETED, EXPORTS, export_id_of
 from .sealed import damaged, seal, unseal, well_formed
 
 log = logging.getLogger(__name__)
@@ -31,8 +32,6 @@ _SMALL = _FULL // 2  # bytes of lines; what is smaller is merged
 _LIMIT = 64 << 20  # bytes of lines; no object has more
 _EXPORT = re.compile(rb'"export":"(\d{8}T\d{6}Z-[0-9a-f]{8})"')
 
-Lines = Mapping[str, bytes]  # by the export's id
-
 
 def encode_summary(lines: Iterable[bytes]) -> bytes:
     """Return a sealed object."""
@@ -42,7 +41,7 @@ def encode_summary(lines: Iterable[bytes]) -> bytes:
 
 
 def decode_summary(data: bytes, where: str) -> dict[str, bytes]:
-    """Read what :func:`encode_summary` wrote; the lines themselves are not checked.
+    """Return lines by the ids of exports; the lines themselves are not checked.
 
     :raises FormatError: the object is damaged, or needs a newer release
     """
@@ -68,50 +67,70 @@ def load_summary(remote: Remote, name: str) -> dict[str, bytes] | None:
         return None
 
 
-def write_summary(lease: Lease, remote: Remote, lines: Lines) -> None:
-    """Write a new object for some exports."""
+def write_summary(lease: Lease, remote: Remote, lines: Iterable[bytes]) -> None:
+    """Write a new object, or several if there is much to tell."""
     _write(lease, _unused_names(lease, remote), lines)
 
 
-def merge_summaries(lease: Lease, remote: Remote, exports: Set[str]) -> None:
-    """Make few objects of many, without exports that are not in ``exports`` any more."""
-    batches = [entry.name for entry in list_batches(remote, SUMMARIES)]
-    loaded = {name: lines for name in batches if (lines := load_summary(remote, name)) is not None}
-    merged = _to_merge(loaded, exports)
-    told = {export for name, lines in loaded.items() if name not in merged for export in lines}
-    lines = {
-        export: line
-        for name in merged
-        for export, line in loaded[name].items()
-        if export in exports and export not in told
-    }
-    _write(lease, _unused_names(lease, remote), lines)
+def merge_summaries(lease: Lease, remote: Remote) -> None:
+    """Make few objects of many, without exports that are gone for good."""
+    exports = _existing(remote)
+    merged, told = _to_merge(remote, exports)
+    _write(lease, _unused_names(lease, remote), _collect(remote, merged, exports - told))
     remove_batches(remote, SUMMARIES, merged)
 
 
-def _to_merge(loaded: Mapping[str, Lines], exports: Set[str]) -> Set[str]:
-    """Return the objects that are small, or tell mostly of exports that are gone."""
-    small = {name for name, lines in loaded.items() if _size(lines) < _SMALL}
-    dying = {name for name, lines in loaded.items() if len(lines.keys() & exports) * 2 < len(lines)}
-    return (small if len(small) > 1 else set()) | dying
+def _existing(remote: Remote) -> Set[str]:
+    names = [entry.name for directory in (EXPORTS, DELETED) for entry in remote.list(directory)]
+    return set(filter(None, map(export_id_of, names)))
 
 
-def _write(lease: Lease, names: Iterator[str], lines: Lines) -> None:
-    part: dict[str, bytes] = {}
-    for export, line in lines.items():
-        if part and _size(part) + len(line) > _FULL:
-            lease.write(f"{SUMMARIES}/{next(names)}", [encode_summary(part.values())])
-            part = {}
-        part[export] = line
+def _to_merge(remote: Remote, exports: Set[str]) -> tuple[list[str], set[str]]:
+    """Return the objects to be merged, and the exports that others tell of.
+
+    Those that are small are merged, and those that tell mostly of exports that are gone.
+    """
+    small: dict[str, Set[str]] = {}
+    dying: list[str] = []
+    told: set[str] = set()
+    for entry in list_batches(remote, SUMMARIES):
+        lines = load_summary(remote, entry.name)
+        if lines is None:
+            continue
+        if len(lines.keys() & exports) * 2 < len(lines):
+            dying.append(entry.name)
+        elif sum(map(len, lines.values())) < _SMALL:
+            small[entry.name] = lines.keys()
+        else:
+            told.update(lines)
+    if len(small) + len(dying) < 2:  # nothing to merge it with
+        return dying, told.union(*small.values())
+    return [*dying, *small], told
+
+
+def _collect(remote: Remote, names: Iterable[str], exports: Set[str]) -> Iterator[bytes]:
+    """Yield the lines of some exports, each once, out of some objects."""
+    told: set[str] = set()
+    for name in names:
+        lines = load_summary(remote, name) or {}
+        yield from (lines[key] for key in lines.keys() & exports - told)
+        told.update(lines)
+
+
+def _write(lease: Lease, names: Iterator[str], lines: Iterable[bytes]) -> None:
+    part: list[bytes] = []
+    size = 0
+    for line in lines:
+        if part and size + len(line) > _FULL:
+            lease.write(f"{SUMMARIES}/{next(names)}", [encode_summary(part)])
+            part, size = [], 0
+        part.append(line)
+        size += len(line)
     if part:
-        lease.write(f"{SUMMARIES}/{next(names)}", [encode_summary(part.values())])
+        lease.write(f"{SUMMARIES}/{next(names)}", [encode_summary(part)])
 
 
 def _unused_names(lease: Lease, remote: Remote) -> Iterator[str]:
     taken = {entry.name for entry in remote.list(SUMMARIES)}
     names = (f"{lease.id}-{number}" for number in itertools.count())
     return (name for name in names if name not in taken)
-
-
-def _size(lines: Lines) -> int:
-    return sum(map(len, lines.values()))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,10 +22,11 @@ from devops_snapshot.store import (
 from devops_snapshot.store.cache import Cache
 from devops_snapshot.store.chunk_index import ChunkIndex
 from devops_snapshot.store.known_chunks import KnownChunks
-from devops_snapshot.store.lease import Lease, hold_lease
+from devops_snapshot.store.lease import Lease
 from devops_snapshot.store.sample_merge import merge_samples
 from devops_snapshot.store.samples import (
     RATE,
+    SAMPLES,
     Sampler,
     Samples,
     SampleTable,
@@ -36,6 +35,7 @@ from devops_snapshot.store.samples import (
     neighbours,
 )
 
+from .merges import fail_after, merging
 from .place import CHUNK, export, make_file, noise, objects, opened, restore
 
 CHUNKS = 640
@@ -261,12 +261,6 @@ def test_generations_take_turns() -> None:
     assert len(known) == 1200
 
 
-@contextmanager
-def merging(repository: Repository) -> Iterator[Lease]:
-    with hold_lease(repository.remote, {"purpose": "collect"}) as lease:
-        yield lease
-
-
 def fill(repository: Repository, packs: int) -> dict[str, bytes]:
     """Write samples of packs of 500 chunks, an object for every two; the packs do not exist."""
     names = [f"{number:032x}-{n}" for number in range(packs // 2) for n in (0, 1)]
@@ -348,25 +342,13 @@ def test_a_merge_may_be_cut_off_anywhere(
         contents = fill(repository, 8)
         for calls in range(6):
             with merging(repository) as lease, monkeypatch.context() as patch:
-                fail_after(patch, repository.remote, operation, calls)
+                fail_after(calls, patch, repository.remote, operation, SAMPLES)
                 try:
                     merge_samples(lease, repository.remote, repository.indexes)
                 except StorageError:
                     assert calls < 4
             assert found(repository.remote, contents) == set(contents)
         assert len(objects(tmp_path / "repository", "samples")) == 1
-
-
-def fail_after(patch: pytest.MonkeyPatch, remote: Remote, operation: str, calls: int) -> None:
-    """Let a remote's operation on samples fail from the given call on."""
-    real, left = getattr(remote, operation), iter(range(calls))
-
-    def failing(path: str, *args: object, **kwargs: object) -> object:
-        if path.startswith("samples/") and next(left, None) is None:
-            raise StorageError("cut off")
-        return real(path, *args, **kwargs)
-
-    patch.setattr(remote, operation, failing)
 
 
 def test_an_export_merges_when_there_are_many(
