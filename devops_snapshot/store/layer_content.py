@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
 from devops_snapshot.errors import FormatError
 
@@ -120,7 +120,7 @@ class LayerContent:
     def _fetch(
         self, span: Span, runs_of: _RunsOf, in_vain: frozenset[str] = frozenset()
     ) -> Iterator[tuple[Wanted, Data]]:
-        """Yield what a span has, in parts from other packs where it cannot be read."""
+        """Yield what a span has; each frame that cannot be read is made up for by other packs."""
         left = {item.number: item for items in span.frames.values() for item in items}
         with self._lock:
             self.bytes_received += span.length
@@ -129,6 +129,10 @@ class LayerContent:
                 del left[item.number]
                 yield item, data
         except FormatError as error:
+            if len(self._layers) > 1 and len(span.frames) > 1:
+                for frame in _frames_of(span, left):
+                    yield from self._fetch(frame, runs_of, in_vain)
+                return
             tried = in_vain | {span.index.pack}
             places = self._elsewhere(left.values(), runs_of, tried, error)
             for other in self._spans(places, runs_of, tried):
@@ -203,6 +207,14 @@ class LayerContent:
                 self._segments.move_to_end(number)
             while len(self._segments) > _KEPT:
                 self._segments.popitem(last=False)
+
+
+def _frames_of(span: Span, left: Container[int]) -> Iterator[Span]:
+    """Yield each frame by itself, with those chunks or segments that are left."""
+    for number, items in span.frames.items():
+        wanted = [item for item in items if item.number in left]
+        if wanted:
+            yield Span(span.index, {number: wanted})
 
 
 def _chunk_runs(layer: Layer) -> Runs:

@@ -212,6 +212,35 @@ def test_a_second_save_adds_what_has_changed(tmp_path: Path) -> None:
     assert grown[LayerKind.MEMORY] <= 3 + 1  # and the rest of the file with the recipe
 
 
+def oddities() -> dict[str, bytes]:
+    """Files with something that QEMU does not write, but that looks as if it did."""
+    some = pages(guest())
+    zero = next(page for page in some if page.content is None)
+    twice = Page("pc.ram", 0, noise(PAGE, 7), named=True)
+    beyond = [Page("pc.ram", number, noise(PAGE, number)) for number in range(250, 260)]
+    two_blocks = [*some, *pages(guest(1), block="pc.rum")]
+    return {
+        "pages of ones": saved({"pc.ram": RAM}, [some]).replace(
+            zero.record(some[0]), zero.record(some[0])[:-1] + b"\1"
+        ),
+        "a page again, with its block": saved({"pc.ram": RAM}, [[*some, twice, twice]]),
+        "two blocks of one name": saved({"pc.ram": RAM, "pc.rum": RAM}, [two_blocks]).replace(
+            b"pc.rum", b"pc.ram"
+        ),
+        "beyond the block": saved({"pc.ram": RAM}, [[*some, *beyond]]),
+        "unknown block": saved({"pc.ram": RAM}, [[*some, Page("pc.rom", 0, noise(PAGE))]]),
+    }
+
+
+@pytest.mark.parametrize("name", oddities())
+def test_oddities_come_back(tmp_path: Path, name: str) -> None:
+    content = oddities()[name]
+    with opened(tmp_path / "repository") as repository:
+        export_id, (layer,) = export_memories(repository, content)
+        with repository.reading(export_id) as session:
+            assert restore(session, layer, tmp_path / "copy").read_bytes() == content
+
+
 def without_gain() -> dict[str, bytes]:
     one = save_of(guest())
     blocks = one.index(struct.pack(">Q", sum(BLOCKS_OF_A_GUEST.values()) | BLOCKS))
