@@ -7,6 +7,7 @@ wrote it: whoever moves chunks writes another object for the same id beside the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -19,6 +20,8 @@ from .hashing import CHUNK_SIZE, DIGEST_SIZE, SEGMENT_CHUNKS, digest
 from .names import LayerId, is_pack_name
 from .runs import RUN_SIZE, Runs
 from .sealed import UPDATE_HINT, damaged, seal, unseal, well_formed
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 PLAIN = "plain"  # the encoding in which chunk n is bytes n * 65536 and following of the file
 RAM = "ram"  # the encoding of a saved memory with its pages at their guest address: see .ram
@@ -171,6 +174,8 @@ def _check(layer: Layer, where: str) -> None:
     segments = -(-layer.chunks // SEGMENT_CHUNKS)
     if layer.size < 0 or (layer.origin and layer.origin.size < 0):
         raise damaged(where, "its size makes no sense")
+    if layer.origin and not _DIGEST.fullmatch(layer.origin.digest):
+        raise damaged(where, "the digest of the file makes no sense")
     if len(layer.segments) != segments * DIGEST_SIZE:
         raise damaged(where, "its number of segments does not fit its size")
     if not all(is_pack_name(pack) for pack in layer.packs):
