@@ -1,0 +1,179 @@
+"""Exports are deleted, undeleted and pinned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from devops_snapshot.errors import ConflictError, NotFoundError
+from devops_snapshot.remote import Remote
+from devops_snapshot.store import (
+    Repository,
+    collect,
+    delete_export,
+    deleted_exports,
+    pin_export,
+    pinned_exports,
+    undelete_export,
+    unpin_export,
+)
+
+from .model_world import Stored, at_once, check, export
+from .place import objects
+from .turns import at_every_operation, dying_everywhere, let_die
+
+NOBODY = "20200101T000000Z-00000000"
+
+
+def ids(repository: Repository) -> list[str]:
+    return [entry.id for entry in repository.exports()]
+
+
+def deleted_ids(repository: Repository) -> list[str]:
+    return [entry.id for entry in deleted_exports(repository)]
+
+
+def test_a_deletion_is_undone(repository: Repository, remote: Remote) -> None:
+    stored: dict[str, Stored] = {}
+    one, other = (export(remote, [(number,)], stored) for number in (1, 2))
+    delete_export(repository, one)
+    assert (ids(repository), deleted_ids(repository)) == ([other], [one])
+    with pytest.raises(NotFoundError, match=f"There is no export '{one}' at "):
+        delete_export(repository, one)
+    undelete_export(repository, one)
+    assert (sorted(ids(repository)), deleted_ids(repository)) == (sorted([one, other]), [])
+    undelete_export(repository, one)  # once more does no harm
+    check(remote, one, stored[one])
+
+
+def test_what_does_not_exist(repository: Repository) -> None:
+    for name in (NOBODY, "../repository", ""):
+        with pytest.raises(NotFoundError, match=f"There is no export '{name}' at "):
+            delete_export(repository, name)
+        with pytest.raises(NotFoundError, match=f"There is no export '{name}' at "):
+            pin_export(repository, name, by="me")
+        with pytest.raises(NotFoundError, match=f"There is no deleted export '{name}' at "):
+            undelete_export(repository, name)
+        unpin_export(repository, name)
+    assert pinned_exports(repository) == frozenset()
+    assert deleted_exports(repository) == []
+
+
+def test_until_a_collection_has_run(repository: Repository, remote: Remote) -> None:
+    one = export(remote, [(1, 2)], {})
+    delete_export(repository, one)
+    assert collect(repository, sleep=at_once).discarded == [one]
+    with pytest.raises(NotFoundError, match=f"There is no deleted export '{one}' at "):
+        undelete_export(repository, one)
+    assert deleted_exports(repository) == []
+
+
+def test_what_is_pinned_is_not_deleted(repository: Repository, remote: Remote) -> None:
+    one = export(remote, [(1,)], {})
+    for _ in range(2):
+        pin_export(repository, one, by="tester")
+    assert pinned_exports(repository) == {one}
+    with pytest.raises(ConflictError, match=f"Export {one} is pinned"):
+        delete_export(repository, one)
+    assert ids(repository) == [one]
+    unpin_export(repository, one)
+    assert pinned_exports(repository) == frozenset()
+    delete_export(repository, one)
+    assert ids(repository) == []
+
+
+def test_a_pinned_export_that_was_deleted_before_stays(
+    repository: Repository, remote: Remote
+) -> None:
+    """Somebody pinned it while it was deleted; what is deleted and pinned is not collected."""
+    stored: dict[str, Stored] = {}
+    one = export(remote, [(1,)], stored)
+    pin_export(repository, one, by="tester")
+    remote.mkdir("deleted")
+    remote.rename(f"exports/{one}.json", f"deleted/{one}.json")
+    assert collect(repository, sleep=at_once).discarded == []
+    undelete_export(repository, one)
+    check(remote, one, stored[one])
+
+
+def test_pins_and_deletions_at_once(repository: Repository, remote: Remote) -> None:
+    """Whatever comes between: what was pinned with success exists."""
+    outcomes = set()
+
+    def pin() -> None:
+        try:
+            pin_export(repository, one, by="tester")
+            outcomes.add("pinned")
+            pinned.append(one)
+        except NotFoundError:
+            outcomes.add("too late")
+
+    one = export(remote, [(1,)], {})
+    pinned: list[str] = []
+    for interrupted in at_every_operation(remote, pin, step=1):
+        one = export(remote, [(1,)], {})
+        try:
+            delete_export(Repository.open(interrupted), one)
+            outcomes.add("deleted")
+        except ConflictError:
+            outcomes.add("refused")
+        for export_id in pinned:
+            assert export_id in ids(repository)
+    assert outcomes == {"pinned", "too late", "deleted", "refused"}
+
+
+def test_a_deletion_that_is_killed(repository: Repository, remote: Remote) -> None:
+    stored: dict[str, Stored] = {}
+    one = export(remote, [(1,)], stored)
+    for dying in dying_everywhere(remote, step=1):
+        let_die(lambda dying=dying: delete_export(Repository.open(dying), one))  # type: ignore[misc]
+        assert [*ids(repository), *deleted_ids(repository)] == [one]
+        undelete_export(repository, one)
+        assert ids(repository) == [one]
+        assert deleted_ids(repository) == []
+    check(remote, one, stored[one])
+
+
+def test_between_link_and_unlink(repository: Repository, remote: Remote, directory: Path) -> None:
+    """A rename can be cut short with both names there: it exists, and can be deleted again."""
+    stored: dict[str, Stored] = {}
+    one = export(remote, [(1,)], stored)
+    remote.mkdir("deleted")
+    data = remote.read(f"exports/{one}.json")
+    remote.write(f"deleted/{one}.json", [data], staging="deleted/unfinished")
+    assert (ids(repository), deleted_ids(repository)) == ([one], [])
+    undelete_export(repository, one)
+    delete_export(repository, one)
+    assert (ids(repository), deleted_ids(repository)) == ([], [one])
+    undelete_export(repository, one)
+    remote.write(f"deleted/{one}.json", [data], staging="deleted/unfinished")
+    collect(repository, sleep=at_once)
+    assert objects(directory, "deleted") == []
+    check(remote, one, stored[one])
+
+
+def test_an_undeletion_that_is_killed(repository: Repository, remote: Remote) -> None:
+    stored: dict[str, Stored] = {}
+    one = export(remote, [(1,)], stored)
+    for dying in dying_everywhere(remote, step=1):
+        if one in ids(repository):
+            delete_export(repository, one)
+        let_die(lambda dying=dying: undelete_export(Repository.open(dying), one))  # type: ignore[misc]
+        assert [*ids(repository), *deleted_ids(repository)] == [one]
+    collect(repository, sleep=at_once)
+    check(remote, one, stored[one])
+
+
+def test_an_undeletion_that_comes_too_late_says_so(repository: Repository, remote: Remote) -> None:
+    """Even if the object is still there: what it needs is about to be removed."""
+    one = export(remote, [(1, 2)], {})
+    data = remote.read(f"exports/{one}.json")
+    delete_export(repository, one)
+    with repository.writing():  # somebody is at work, so nothing is removed yet
+        report = collect(repository, sleep=at_once)
+        assert (report.discarded, report.packs) == ([one], 0)
+        assert report.waiting > 0
+        remote.write(f"deleted/{one}.json", [data], staging="deleted/unfinished")
+        with pytest.raises(NotFoundError, match=f"There is no deleted export '{one}' at "):
+            undelete_export(repository, one)
