@@ -13,6 +13,7 @@ from functools import partial
 from devops_snapshot.errors import NotFoundError
 from devops_snapshot.remote import Remote
 
+from .allocator import keep_blocks
 from .blocks import Block, digests_of, hashed_windows
 from .bounded import ahead
 from .chunk_index import ChunkIndex
@@ -73,6 +74,7 @@ class ExportSession:
         avoid: Avoided,
         known_files: KnownFiles,
     ) -> None:
+        keep_blocks()
         started = datetime.now(timezone.utc)
         self.export_id = f"{started:%Y%m%dT%H%M%SZ}-{lease.id[:8]}"
         self._remote = remote
