@@ -13,7 +13,6 @@ from devops_snapshot.errors import ConflictError, NotFoundError, StorageError
 
 from .interface import AccessError, Entry
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _EXISTS = {errno.EEXIST, errno.ENOTEMPTY}
 
@@ -185,6 +184,8 @@ def _translate(error: OSError, path: Path, source: Path | None) -> Exception:
         return AccessError(
             f"No permission for {path}: {error.strerror}", hint="Check its owner and mode"
         )
-    if error.errno in _FULL:
+    if error.errno == errno.EDQUOT:
+        return StorageError(f"Quota exceeded for {path}", hint="Have the user's quota raised there")
+    if error.errno == errno.ENOSPC:
         return StorageError(f"No space left for {path}", hint="Free space on the storage node")
     return StorageError(f"{path}: {error.strerror or error}")

@@ -152,9 +152,12 @@ class Connection:
         """SFTP has one code for a full disk, a quota and all else."""
         if self._is_nearly_full():
             return StorageError(f"No space left for {where}", hint="Free space on the storage node")
-        return StorageError(
-            f"{where}: {error}", hint="If nothing else explains it, check the quota of this user"
-        )
+        if error.errno is None and str(error) == "Failure":
+            return StorageError(
+                f"{where} is refused, the storage node does not say why",
+                hint=f"Check the quota of user {self._host.user} and the storage node's log",
+            )
+        return StorageError(f"{where}: {error}")
 
     def _is_nearly_full(self) -> bool:
         try:

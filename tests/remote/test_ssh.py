@@ -217,18 +217,3 @@ def test_a_read_only_account_can_read(read_only_sshd: Sshd) -> None:
         assert remote.read("object") == b"x"
         with pytest.raises(AccessError, match=r"No permission for .*/unfinished"):
             remote.write("other", [b"x"], staging="unfinished")
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system")
-@pytest.mark.parametrize("kind", ["file", "sftp"])
-def test_a_full_disk_is_named(sshd: Sshd, tmp_path: Path, kind: str) -> None:
-    small = sshd.new_directory(f"small-{tmp_path.name}")
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=1777", "none", small], check=True)
-    try:
-        url = sshd.url(small) if kind == "sftp" else f"file://{small}"
-        with connect(url) as remote:
-            with pytest.raises(StorageError, match=f"No space left for {small}/unfinished"):
-                remote.write("object", [os.urandom(3_000_000)], staging="unfinished")
-            assert remote.list("") == []
-    finally:
-        subprocess.run(["umount", small], check=True)
