@@ -50,8 +50,8 @@ def test_a_full_disk(remote: Remote, place: Path) -> None:
 
 
 def test_a_disk_without_room_for_names(remote: Remote, place: Path) -> None:
-    with mounted(place, "-t", "tmpfs", "-o", "size=64m,nr_inodes=3,mode=1777", "none"):
-        for name in ("a", "b"):  # the third is the root directory
+    with mounted(place, "-t", "tmpfs", "-o", "size=64m,nr_inodes=4,mode=1777", "none"):
+        for name in ("a", "b"):  # a link counts as well, and the root directory
             remote.write(name, [b"x"], staging="unfinished")
         with pytest.raises(StorageError, match=f"No space left for {place}"):
             remote.write("c", [b"x"], staging="unfinished")
