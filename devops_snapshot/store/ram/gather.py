@@ -8,7 +8,7 @@ from ..hashing import CHUNK_SIZE
 from ..layer_content import LayerContent
 from .recipe import Step
 
-_MOST_CHUNKS = 320  # in memory: 20 MiB
+_MOST_CHUNKS = 160  # in memory: 10 MiB
 _MOST_STEPS = 8192
 
 

@@ -21,7 +21,7 @@ from ..sealed import damaged
 from .gather import Gathered, gathered
 from .recipe import BYTES, END_SIZE, HEADER, PAGE_SIZE, ZEROS, Recipe, Step, encoded_size
 
-_WINDOW = 16 << 20  # bytes of the file that are put together by one thread
+_WINDOW = 8 << 20  # bytes of the file that are put together by one thread
 _STEP_LIMIT = 1 << 20  # bytes of the file that are made in one go
 _PAGE = struct.Struct(f"{PAGE_SIZE}s")
 _RAW_HEADER = struct.Struct(f"{HEADER.size}s")
