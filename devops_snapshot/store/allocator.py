@@ -11,7 +11,7 @@ from functools import cache
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _LARGEST_BLOCK = 32 * 1024 * 1024  # bytes; the most that older releases of glibc accept
-_KEPT = 32 * 1024 * 1024  # bytes that one thread's heap may keep
+_KEPT = 16 * 1024 * 1024  # bytes that the heap of one thread may keep
 
 
 @cache
