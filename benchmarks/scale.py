@@ -31,8 +31,9 @@ Note = Callable[[Told], str]
 MIB = 1 << 20
 CHUNK = 64 * 1024
 CHANGED = 0.05  # of the chunks of the file that is exported again
-HEADERS = ("step", "over", "seconds", "peak", "fetched", "note")
+HEADERS = ("step", "over", "seconds", "cpu", "peak", "fetched", "note")
 LEGEND = """\
+cpu: seconds of processors, without those of sshd; what else the machine does shows in seconds only;
 peak: the most memory of the process, MiB; fetched: MiB, with 100 bytes for each name in a listing.
 A step called "first" has nothing in its cache."""
 
@@ -41,6 +42,7 @@ A step called "first" has nothing in its cache."""
 class Measurement:
     """One step in a process of its own, from its start to its end.
 
+    :param cpu: seconds of processors
     :param peak: bytes of memory
     :param fetched: bytes from the storage node; None where that was not counted
     """
@@ -48,6 +50,7 @@ class Measurement:
     step: str
     over: str
     seconds: float
+    cpu: float
     peak: int
     fetched: int | None
     note: str
@@ -124,7 +127,7 @@ class Bench:
             raise RuntimeError(f"{name} failed:\n{done.stderr}")
         told: Told = json.loads(done.stderr.splitlines()[-1])
         measurement = Measurement(
-            name, self._over, seconds, told["peak"], told.get("fetched"), note(told)
+            name, self._over, seconds, told["cpu"], told["peak"], told.get("fetched"), note(told)
         )
         _say(str(measurement))
         self._measurements.append(measurement)
@@ -204,7 +207,8 @@ def _table(measurements: Sequence[Measurement]) -> str:
         (
             one.step,
             one.over,
-            f"{one.seconds:.2f}",
+            f"{one.seconds:.1f}",
+            f"{one.cpu:.1f}",
             f"{one.peak / MIB:.0f}",
             "" if one.fetched is None else f"{one.fetched / MIB:.1f}",
             one.note,

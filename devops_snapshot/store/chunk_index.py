@@ -12,6 +12,7 @@ import threading
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
 from devops_snapshot.errors import FormatError, NotFoundError, StorageError
 from devops_snapshot.remote import Entry, Remote
@@ -91,7 +92,8 @@ class ChunkIndex:
             hits.update(set(self._holders(digest)))
         for pack in list(hits):
             hits.update(dict.fromkeys(neighbours(pack), 0))  # as likely, but not known to be
-        wanted = [pack for pack, _ in hits.most_common(_PACKS_AT_ONCE) if self._lacks(pack)]
+        lacking = (pack for pack, _ in hits.most_common() if self._lacks(pack))
+        wanted = list(islice(lacking, _PACKS_AT_ONCE))
         if len(wanted) > 1:
             with ThreadPoolExecutor(_PARALLEL) as threads:
                 indexes = list(threads.map(self._readable, wanted))
@@ -185,9 +187,10 @@ class ChunkIndex:
         """Say whether a pack has to be learnt; if it is still known, it stays known."""
         with self._lock:
             number = self._numbers.get(pack)
-            return self._seen.get(pack, True) and (
-                number is None or not (self._known.is_fresh(number) or self._known.refresh(number))
-            )
+            if number is None:
+                return self._seen.get(pack, True)
+            is_known = self._known.is_fresh(number) or self._known.refresh(number)
+            return not is_known and number not in self._unfinished
 
     def _learn(self, index: PackIndex) -> None:
         with self._lock:
@@ -203,7 +206,10 @@ class ChunkIndex:
         """Return the index of a pack that may be relied upon."""
         index = None if pack in self._avoid else self._checked(pack)
         with self._lock:
-            self._seen[pack] = index is not None
+            if index:
+                self._seen[pack] = True
+            else:
+                self._seen.setdefault(pack, False)  # it may be our own, and durable by now
         return index
 
     def _checked(self, pack: str) -> PackIndex | None:
