@@ -11,6 +11,8 @@ import pytest
 from devops_snapshot.errors import FormatError
 from devops_snapshot.remote import connect
 from devops_snapshot.store import LayerKind, Repository
+from devops_snapshot.store.condemned import Objects, condemn, load_avoided
+from devops_snapshot.store.lease import hold_lease
 
 from .place import CHUNK, SEGMENT, export, make_file, noise, objects, opened, restore
 from .saved_memory import PAGE, RAM, pages, saved
@@ -134,3 +136,18 @@ def test_all_packs_missing(twice: Twice, tmp_path: Path) -> None:
         pack.unlink()
     with pytest.raises(FormatError, match="is damaged: it is missing"):
         twice.read(tmp_path / "copy")
+
+
+@pytest.mark.parametrize("chosen", [0, 1])
+def test_what_is_about_to_be_removed_is_not_preferred(
+    twice: Twice, tmp_path: Path, caplog: pytest.LogCaptureFixture, chosen: int
+) -> None:
+    """Its packs are there still, and damaged here, so that whoever begins with them says so."""
+    other = twice.packs[1 - chosen]
+    spoil(other, FRAMES[1], 9)
+    with connect(f"file://{twice.directory}") as remote:
+        with hold_lease(remote, {"purpose": "collect"}) as lease:
+            condemn(lease, f"{lease.id}-0", Objects(packs=frozenset({other.name})))
+        assert load_avoided(remote).packs == {other.name}
+    assert twice.read(tmp_path / "copy") == twice.file.read_bytes()
+    assert "is damaged" not in caplog.text
