@@ -12,6 +12,7 @@ from typing import Protocol
 from devops_snapshot.errors import ConflictError, NotFoundError, StorageError
 
 from .hashing import Data
+from .write_behind import WriteBehind
 
 
 class LayerSink(Protocol):
@@ -30,6 +31,7 @@ class FileSink:
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
         self._descriptor = descriptor
+        self._behind = WriteBehind(descriptor)
 
     @classmethod
     @contextmanager
@@ -48,13 +50,15 @@ class FileSink:
             raise NotFoundError(f"Directory {path.parent} does not exist") from error
         except OSError as error:
             raise StorageError(f"{path} cannot be created: {error.strerror}") from error
+        sink = cls(path, descriptor)
         try:
-            yield cls(path, descriptor)
-            os.fsync(descriptor)
+            yield sink
+            sink._finish()
         except BaseException:
             path.unlink(missing_ok=True)
             raise
         finally:
+            sink._behind.stop()
             os.close(descriptor)
 
     def allocate(self, size: int) -> None:
@@ -70,6 +74,13 @@ class FileSink:
                 written = os.pwrite(self._descriptor, view, offset)
                 view = view[written:]
                 offset += written
+            self._behind.wrote(len(data))
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def _finish(self) -> None:
+        try:
+            self._behind.finish()
         except OSError as error:
             raise self._failed(error) from error
 
