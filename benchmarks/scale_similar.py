@@ -14,7 +14,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from devops_snapshot.remote import connect
-from devops_snapshot.store import chunk_index
+from devops_snapshot.store import FileSource, LayerKind, Repository, chunk_index
 from devops_snapshot.store.cache import Cache
 from devops_snapshot.store.chunk_index import WINDOW, ChunkIndex
 from devops_snapshot.store.hashing import CHUNK_SIZE, digest
@@ -29,7 +29,8 @@ In chunks of 64 KiB. An image consists of the large files of a real directory in
 them in a version that no other image has; lost: chunks that the repository has and that are sent
 again; indexes: of packs, fetched while the image was exported; fetched: KiB of indexes."""
 
-File = list[bytes]  # digests of its chunks
+DISKS = ("export", "chunks", "sent, exact index", "sent, samples")
+NEVER = -1  # chunks; no repository is small enough to be known as a whole
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,10 @@ class Orders:
 
 def main() -> None:
     options = _options()
-    chunk_index.SMALL = -1  # know nothing as a whole
+    if options.disks:
+        print(tabulate(_compare(options.disks), headers=DISKS, tablefmt="rst"))
+        return
+    chunk_index.SMALL = NEVER
     rows = []
     for order in ("same", "directories_shuffled", "files_shuffled"):
         with tempfile.TemporaryDirectory(prefix="similar-") as directory:
@@ -66,7 +70,42 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--files", type=Path, default=Path("/usr"), help="where the files are")
     parser.add_argument("--images", type=int, default=20, help="in the repository beforehand")
     parser.add_argument("--shared", type=float, default=0.5, help="of the files, with all others")
+    parser.add_argument(
+        "--disks",
+        nargs="+",
+        metavar="FILE,...",
+        help="instead: export real files one after another, each time as another machine",
+    )
     return parser.parse_args()
+
+
+def _compare(exports: Sequence[str]) -> list[tuple[str, int, int, int]]:
+    """Export the same files into two repositories, each export by a client with an empty cache."""
+    exact = _export_all(exports, chunk_index.SMALL)
+    sampled = _export_all(exports, NEVER)
+    return [
+        (files, read, sent, sent_by_samples)
+        for files, (read, sent), (_, sent_by_samples) in zip(exports, exact, sampled, strict=True)
+    ]
+
+
+def _export_all(exports: Sequence[str], small: int) -> list[tuple[int, int]]:
+    """Return how many chunks each export has read and sent."""
+    chunk_index.SMALL = small
+    told = []
+    with tempfile.TemporaryDirectory(prefix="similar-") as work:
+        for number, files in enumerate(exports):
+            os.environ["XDG_CACHE_HOME"] = f"{work}/cache-{number}"
+            with (
+                connect(f"file://{work}/repository") as remote,
+                Repository.open(remote, create=True).writing() as session,
+            ):
+                for file in files.split(","):
+                    with FileSource.open(Path(file)) as source:
+                        session.add_layer(source, kind=LayerKind.OVERLAY)
+                session.publish(b"{}", {})
+            told.append((session.stats.chunks_read, session.stats.chunks_sent))
+    return told
 
 
 def _measure(work: Path, order: str, options: argparse.Namespace) -> tuple[str, ...]:
