@@ -158,16 +158,16 @@ class Lease:
         started = time.monotonic()
         last, path = f"{self.directory}/beat-{number - 1}", f"{self.directory}/beat-{number}"
         try:
+            self.write(path, [b""])
+            with suppress(NotFoundError):  # a beat that failed left none
+                self._remote.remove(last)
+        except StorageError as error:
             try:
-                self.write(path, [b""])
-                with suppress(NotFoundError):  # a beat that failed left none
-                    self._remote.remove(last)
-            except StorageError:
                 self._remote.rename(last, path)  # needs no room on a full storage node
-        except (StorageError, NotFoundError, ConflictError) as error:
-            log.warning("Lease %s misses a beat: %s", self.id, error)
-        else:
-            self._last_beat = started
+            except (StorageError, NotFoundError, ConflictError):
+                log.warning("Lease %s misses a beat: %s", self.id, error)
+                return
+        self._last_beat = started
 
     def _release(self) -> None:
         """Remove the lease; what cannot be removed now is left to collection."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from array import array
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from devops_snapshot.errors import FormatError, NotFoundError
@@ -26,8 +26,6 @@ from .roots import RootReader, Roots
 from .sealed import UPDATE_HINT
 
 log = logging.getLogger(__name__)
-
-_PARALLEL = 4
 
 
 @dataclass(frozen=True)
@@ -82,10 +80,11 @@ class _Facts:
 class Marker:
     """Marks as often as needed; what was read once is not read again."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: Repository, threads: Executor) -> None:
         self._repository = repository
         self._remote = repository.remote
-        self._roots = RootReader(repository.remote, repository.cache)
+        self._threads = threads
+        self._roots = RootReader(repository.remote, repository.cache, threads)
         self._names: list[str] = []  # of packs
         self._numbers: dict[str, int] = {}
         self._packs_of: dict[str, array[int]] = {}  # by layer object; numbers of packs
@@ -102,8 +101,8 @@ class Marker:
         :param prefer: the lease whose layer objects are chosen before others
         :raises FormatError: naming the exports of which it cannot be known what they need
         """
-        packs = list_pack_sizes(self._remote)
-        objects = list_layer_objects(self._remote)
+        packs = list_pack_sizes(self._remote, self._threads)
+        objects = list_layer_objects(self._remote, self._threads)
         leases = frozenset(list_leases(self._remote))
         roots = self._roots.read(without=without)
         damage = load_damage(self._remote)
@@ -112,7 +111,9 @@ class Marker:
             load_condemned(self._remote),
             Objects(frozenset(damage.packs), frozenset(damage.layers)),
         )
-        chosen = self._choose_all(roots, list_layer_objects(self._remote), facts, prefer)
+        chosen = self._choose_all(
+            roots, list_layer_objects(self._remote, self._threads), facts, prefer
+        )
         needed = {
             self._names[number] for name in chosen.values() for number in self._packs_of[name]
         }
@@ -131,14 +132,17 @@ class Marker:
         for layer, is_needed in layers.items():
             candidates = [item for item in objects.of(layer) if item.name in self._packs_of]
             if candidates:
-                chosen[layer] = max(
-                    candidates, key=lambda item: self._rank(item, facts, prefer)
-                ).name
+                chosen[layer] = self._choose(candidates, facts, prefer)
             elif is_needed and objects.of(layer):
                 raise self._refusal(layer, roots)
             else:
                 log.warning("Layer %s is missing at %s", layer, self._remote.url)
         return chosen
+
+    def _choose(self, candidates: Sequence[Found], facts: _Facts, prefer: str) -> str:
+        if len(candidates) > 1:
+            candidates = sorted(candidates, key=lambda item: self._rank(item, facts, prefer))
+        return candidates[-1].name
 
     def _rank(self, found: Found, facts: _Facts, prefer: str) -> tuple[bool | float | str, ...]:
         """The object of a layer with the highest rank stays.
@@ -165,23 +169,22 @@ class Marker:
     def _learn(self, names: Sequence[str], roots: Roots) -> None:
         """Learn which packs layer objects name; damaged ones are left out."""
         unknown = [name for name in names if name not in self._packs_of]
-        with ThreadPoolExecutor(_PARALLEL) as threads:
-            for name, layer in map_bounded(self._read, unknown, threads, under_way=_PARALLEL):
-                if isinstance(layer, Layer):
-                    self._packs_of[name] = array("I", map(self._number, layer.packs))
-                    continue
+        for name, layer in map_bounded(self._read, unknown, self._threads, under_way=4):
+            if isinstance(layer, Layer):
+                self._packs_of[name] = array("I", map(self._number, layer.packs))
+            elif layer is not None:
                 log.warning("%s", layer)
                 layer_id = LayerId(name.partition(".")[0])
                 if layer.hint == UPDATE_HINT and roots.naming(layer_id):
                     raise self._refusal(layer_id, roots) from layer
 
-    def _read(self, name: str) -> tuple[str, Layer | FormatError]:
+    def _read(self, name: str) -> tuple[str, Layer | FormatError | None]:
         try:
             return name, read_object(self._repository, name)
         except FormatError as error:
             return name, error
-        except NotFoundError as error:
-            return name, FormatError(error.message)
+        except NotFoundError:  # removed by a collection that was given up, or has given up this one
+            return name, None
 
     def _number(self, pack: str) -> int:
         if pack not in self._numbers:

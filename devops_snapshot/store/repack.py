@@ -12,6 +12,8 @@ import logging
 from array import array
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from devops_snapshot.errors import FormatError, NotFoundError
@@ -46,14 +48,19 @@ class Repacked:
 
 
 def repack(
-    repository: Repository, lease: Lease, mark: Mark, marker: Marker, *, progress: Progress
+    repository: Repository,
+    lease: Lease,
+    mark: Mark,
+    marker: Marker,
+    threads: Executor,
+    progress: Progress,
 ) -> Repacked:
     """Write anew what lives of packs of which less than half does.
 
     :raises StorageError: nothing is lost; what was written is found dead by the next collection
     """
     usage = measure(repository, mark)
-    candidates = find_mostly_dead(repository, mark, usage)
+    candidates = find_mostly_dead(repository, mark, usage, threads)
     free = repository.remote.free_space()
     if free is not None and sum(candidates.values()) * 2 > free:
         log.warning("%s is too full to repack", repository.remote.url)
@@ -73,16 +80,19 @@ def measure(repository: Repository, mark: Mark) -> Usage:
     """Return which chunks of all packs are needed."""
     usage = Usage()
     for name in mark.chosen.values():
-        usage.add(read_object(repository, name))
+        with suppress(NotFoundError):  # another collection has moved the layer meanwhile
+            usage.add(read_object(repository, name))
     return usage
 
 
-def find_mostly_dead(repository: Repository, mark: Mark, usage: Usage) -> dict[str, int]:
+def find_mostly_dead(
+    repository: Repository, mark: Mark, usage: Usage, threads: Executor
+) -> dict[str, int]:
     """Return packs that are worth to be repacked, with the bytes of each that live.
 
     Packs of those who are still at work are left alone: nobody knows yet what is needed of them.
     """
-    shares = PackShares(repository.remote, repository.cache, mark.packs)
+    shares = PackShares(repository.remote, repository.cache, mark.packs, threads)
     settled = [pack for pack in usage.packs if lease_of_pack(pack) not in mark.leases]
     shares.learn(settled)
     mostly_dead = [pack for pack in settled if 2 * usage.used(pack) < shares.chunks(pack)]

@@ -8,9 +8,9 @@ import pytest
 
 from devops_snapshot.remote import Remote
 from devops_snapshot.store import Repository
-from tests.remote.conftest import directory, remote, shared_sshd, sshd, url
+from tests.remote.conftest import directory, remote, s3, s3_url, shared_s3, shared_sshd, sshd, url
 
-__all__ = ["directory", "remote", "shared_sshd", "sshd", "url"]
+__all__ = ["directory", "remote", "s3", "s3_url", "shared_s3", "shared_sshd", "sshd", "url"]
 
 
 @pytest.fixture(autouse=True)

@@ -26,11 +26,11 @@ from devops_snapshot.store import (
 
 from .model_world import Chunks, Content, Stored, age, at_once, check, export
 from .place import objects
-from .turns import at_every_operation, dying_everywhere, let_die
+from .turns import STEP, at_every_operation, dying_everywhere, let_die
 
 OLD: Content = tuple(range(12))
 ALIKE: Content = (*range(5), 100)
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(600 if STEP == 1 else 120)
 
 
 @pytest.fixture
