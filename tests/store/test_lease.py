@@ -224,10 +224,12 @@ def test_a_clock_that_was_set_back_makes_nobody_immortal(remote: Remote, directo
         assert revoke_dead(remote, own, sleep=at_once) == [other.id]
 
 
-def test_an_empty_directory_is_no_obstacle(remote: Remote) -> None:
-    """Somebody died before anything could be told of the lease."""
+def test_an_empty_directory_is_no_obstacle(remote: Remote, directory: Path) -> None:
+    """Somebody died before anything could be told of the lease; or will do so in a moment."""
     remote.mkdir("leases/" + "0" * 32)
     with hold_lease(remote, {"purpose": "collect"}) as own:
+        assert revoke_dead(remote, own, sleep=at_once) == []
+        age(directory / "leases" / ("0" * 32), 3600)
         assert revoke_dead(remote, own, sleep=at_once) == ["0" * 32]
 
 
