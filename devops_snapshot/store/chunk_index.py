@@ -54,7 +54,7 @@ class ChunkIndex:
         self._avoid = avoid
         self._known = KnownChunks()
         self._samples = Samples()
-        self._own = OwnPacks(indexes.cache)
+        self._own = OwnPacks(remote, indexes.cache)
         self._packs: list[str] = []
         self._numbers: dict[str, int] = {}
         self._sizes: dict[str, int] = {}  # of packs that were listed
@@ -114,6 +114,7 @@ class ChunkIndex:
 
     def open_pack(self, pack: str) -> int:
         """Make the chunks of a pack that is being written known as they are added."""
+        self._own.begin(pack)
         with self._lock:
             number = self._number(pack)
             self._unfinished[number] = bytearray()
@@ -142,20 +143,18 @@ class ChunkIndex:
 
     def published(self, lease: Lease) -> None:
         """Call this when the export exists: from now on its packs are like those of others."""
-        self._own.forget(self._own.sampler.packs)
         try:
+            self._own.published()
             merge_if_many(lease, self._remote, self._indexes)
         except StorageError as error:
-            log.info("Samples are not merged: %s", error)
+            log.info("Not tidied up after the export: %s", error)
 
     def _adopt(self, threads: ThreadPoolExecutor) -> None:
         """Take over what exports of this machine have left that were cut off."""
-        packs = self._own.cut_off()
-        for index in map_bounded(self._readable, packs, threads):
+        for index in map_bounded(self._readable, self._own.cut_off(), threads):
             if index:
-                self._own.adopt(index)
+                self._own.add(index)
                 self._learn_if_room(index)
-        self._own.forget([pack for pack in packs if not self._seen[pack]])
 
     def _learn_some(self, packs: Iterable[str], threads: ThreadPoolExecutor) -> None:
         """Learn packs until memory is full."""

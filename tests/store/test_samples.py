@@ -145,22 +145,23 @@ def test_related_exports_are_known_from_the_start(
     assert session.stats.chunks_sent == 0
 
 
+@pytest.mark.parametrize("step", [(Lease, "publish"), (ChunkIndex, "close_pack")])
 def test_what_an_export_sent_before_it_was_cut_off_is_not_sent_again(
-    tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch, step: tuple[type, str]
 ) -> None:
     def cut(*_: object) -> int:
         raise StorageError("cut off")
 
     with monkeypatch.context() as patch, opened(tmp_path / "repository") as repository:
-        patch.setattr(Lease, "publish", cut)
+        patch.setattr(*step, cut)
         with pytest.raises(StorageError, match="cut off"):
             export(repository, image)
     without_samples(tmp_path / "repository")  # as if it had not come that far
     assert sent_again(tmp_path / "repository", image) == 0
+    with opened(tmp_path / "repository") as repository:
+        assert repository.cache.notes.all("unpublished lease") == {}
     as_stranger(monkeypatch, tmp_path)
     assert sent_again(tmp_path / "repository", image) == 0  # told by whoever has taken it over
-    with opened(tmp_path / "repository") as repository:
-        assert Cache(repository.id).notes.all("unpublished pack") == {}
 
 
 def test_a_pack_that_is_gone_or_cut_is_not_relied_upon(
