@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -58,7 +58,7 @@ from .summaries import merge_summaries
 
 log = logging.getLogger(__name__)
 
-_PARALLEL = 4  # objects removed at the same time
+_PARALLEL = 4  # operations on the storage node at the same time
 
 
 @dataclass(frozen=True)
@@ -103,13 +103,20 @@ def collect(
     """
     repository.require_feature("collect", "collected")
     repository.require_feature("write", "collected")
-    if dry_run:
-        return _foresee(repository)
+    with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="collect") as threads:
+        if dry_run:
+            return _foresee(repository, threads)
+        return _collect(repository, threads, wait, progress or Quiet(), sleep)
+
+
+def _collect(
+    repository: Repository, threads: Executor, wait: bool, progress: Progress, sleep: Sleep
+) -> CollectionReport:
     with hold_lease(repository.remote, {"purpose": "collect"}) as lease:
         revoked = revoke_dead(repository.remote, lease, sleep=sleep)
         require_no_other(repository.remote, lease, "collect")
         remove_revoked(repository.remote)
-        collection = _Collection(repository, lease, progress or Quiet(), revoked)
+        collection = _Collection(repository, lease, threads, progress, revoked)
         collection.run()
         while wait and collection.is_waiting():
             sleep(BEAT_SECONDS)
@@ -118,11 +125,11 @@ def collect(
         return collection.report()
 
 
-def _foresee(repository: Repository) -> CollectionReport:
+def _foresee(repository: Repository, threads: Executor) -> CollectionReport:
     discarded = _discardable(repository, own="")
-    mark = Marker(repository).mark(without=discarded)
+    mark = Marker(repository, threads).mark(without=discarded)
     dead = mark.dead
-    mostly_dead = find_mostly_dead(repository, mark, measure(repository, mark))
+    mostly_dead = find_mostly_dead(repository, mark, measure(repository, mark), threads)
     return CollectionReport(
         discarded=discarded,
         packs=len(dead.packs) + len(mostly_dead),
@@ -139,6 +146,7 @@ class _Collection:
 
     repository: Repository
     lease: Lease
+    threads: Executor
     progress: Progress
     revoked: list[str]
     discarded: list[str] = field(default_factory=list)
@@ -149,7 +157,7 @@ class _Collection:
 
     def __post_init__(self) -> None:
         self._remote = self.repository.remote
-        self._marker = Marker(self.repository)
+        self._marker = Marker(self.repository, self.threads)
         self._epochs = 0
 
     def run(self) -> None:
@@ -157,7 +165,7 @@ class _Collection:
         self._discard_deleted()
         self._condemn(self._mark())
         self.repacked = repack(
-            self.repository, self.lease, self._mark(), self._marker, progress=self.progress
+            self.repository, self.lease, self._mark(), self._marker, self.threads, self.progress
         )
         if self.repacked.packs:
             self._condemn(self._mark())
@@ -257,16 +265,15 @@ class _Collection:
             return path
 
         removed = 0
-        with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="remove") as threads:
-            for path in filter(None, map_bounded(discard, sorted(sizes), threads)):
-                removed += 1
-                self.freed += sizes[path]
-                self.progress.advance(sizes[path])
+        for path in filter(None, map_bounded(discard, sorted(sizes), self.threads)):
+            removed += 1
+            self.freed += sizes[path]
+            self.progress.advance(sizes[path])
         return removed
 
     def _tidy(self) -> None:
         """Merge what tells of packs and exports in many small objects."""
-        packs = list_pack_sizes(self._remote)
+        packs = list_pack_sizes(self._remote, self.threads)
         merge_samples(self.lease, self._remote, self.repository.indexes, packs=packs.keys())
         self.repository.catalogue.write_summary_if_many(self.lease)
         merge_summaries(self.lease, self._remote)
@@ -283,7 +290,7 @@ class _Collection:
             found |= load_objects(self._remote, epoch)
         if not found:
             return 0
-        packs = list_pack_sizes(self._remote)
+        packs = list_pack_sizes(self._remote, self.threads)
         return sum(packs.get(pack, 0) for pack in found.packs)
 
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from devops_snapshot.remote import Entry, Remote
 
 from .bounded import map_bounded
 from .names import LAYERS, PACKS, LayerId, is_pack_name, layer_of_object
-
-_PARALLEL = 4
 
 
 @dataclass(frozen=True)
@@ -43,23 +41,23 @@ class LayerObjects:
         return self._found[first:last]  # "/" comes right after "."
 
 
-def list_pack_sizes(remote: Remote) -> Mapping[str, int]:
+def list_pack_sizes(remote: Remote, threads: Executor) -> Mapping[str, int]:
     """Return the size of every pack in bytes, by name."""
-    return {entry.name: entry.size for entry in _list(remote, PACKS) if is_pack_name(entry.name)}
+    entries = _list(remote, PACKS, threads)
+    return {entry.name: entry.size for entry in entries if is_pack_name(entry.name)}
 
 
-def list_layer_objects(remote: Remote) -> LayerObjects:
+def list_layer_objects(remote: Remote, threads: Executor) -> LayerObjects:
     return LayerObjects(
         [
             Found(entry.name, entry.size, entry.modified)
-            for entry in _list(remote, LAYERS)
+            for entry in _list(remote, LAYERS, threads)
             if layer_of_object(entry.name)
         ]
     )
 
 
-def _list(remote: Remote, root: str) -> Iterator[Entry]:
+def _list(remote: Remote, root: str, threads: Executor) -> Iterator[Entry]:
     directories = [f"{root}/{entry.name}" for entry in remote.list(root) if entry.is_directory]
-    with ThreadPoolExecutor(_PARALLEL) as threads:
-        for entries in map_bounded(remote.list, directories, threads):
-            yield from entries
+    for entries in map_bounded(remote.list, directories, threads):
+        yield from entries

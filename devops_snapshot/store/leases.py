@@ -142,12 +142,16 @@ def _has_purpose(remote: Remote, lease: str, own: Lease) -> bool:
 
 
 def _pulse(remote: Remote, lease: str) -> Pulse:
-    beat, modified = -1, 0.0
-    for entry in remote.list(lease_directory(lease)):
-        match = _BEAT.fullmatch(entry.name)
-        beat = max(beat, int(match[1])) if match else beat
-        modified = max(modified, entry.modified)
-    return Pulse(beat, modified)
+    directory = lease_directory(lease)
+    entries = remote.list(directory)
+    if not entries:  # it is just being taken or released
+        with suppress(NotFoundError):
+            entries = [remote.stat(directory)]
+    beats = (_BEAT.fullmatch(entry.name) for entry in entries)
+    return Pulse(
+        beat=max((int(beat[1]) for beat in beats if beat), default=-1),
+        modified=max((entry.modified for entry in entries), default=0.0),
+    )
 
 
 def _is_fresh(pulse: Pulse, now: float) -> bool:

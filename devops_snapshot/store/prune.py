@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -27,6 +28,7 @@ from .repository import Repository
 from .roots import RootReader
 from .usage import PackShares, Usage
 
+_PARALLEL = 4
 _CLOCKS_DIFFER = timedelta(days=1)
 
 
@@ -73,7 +75,11 @@ def plan_prune(
     candidates = _Candidates.of(repository, entries, now)
     if max_size is None and not candidates.expired:
         return PrunePlan((), entries, freed=0)
-    room = _Room(repository)
+    with ThreadPoolExecutor(_PARALLEL) as threads:
+        return _plan(candidates, _Room(repository, threads), max_size, now)
+
+
+def _plan(candidates: _Candidates, room: _Room, max_size: int | None, now: datetime) -> PrunePlan:
     kept = list(candidates.protected)
     crowded_out: list[Expired] = []
     kept_bytes = room.add_all(kept)
@@ -167,12 +173,12 @@ def _oldest_first(entry: ExportEntry) -> tuple[datetime, str]:
 class _Room:
     """What some exports take together; what they share counts once."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: Repository, threads: Executor) -> None:
+        remote, cache = repository.remote, repository.cache
         self._repository = repository
-        self._roots = RootReader(repository.remote, repository.cache)
-        self._objects = list_layer_objects(repository.remote)
-        sizes = list_pack_sizes(repository.remote)
-        self._shares = PackShares(repository.remote, repository.cache, sizes)
+        self._roots = RootReader(remote, cache, threads)
+        self._objects = list_layer_objects(remote, threads)
+        self._shares = PackShares(remote, cache, list_pack_sizes(remote, threads), threads)
         self._usage = Usage()
         self._stored: dict[str, int] = {}  # bytes used of each pack
         self._taken = 0

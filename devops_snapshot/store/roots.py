@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -19,7 +19,6 @@ from .names import DELETED, EXPORTS, LayerId, deleted_path, export_id_of, export
 log = logging.getLogger(__name__)
 
 _LINES = "export"  # the notes in which the catalogue keeps first lines of exports
-_PARALLEL = 4
 _HEAD_GUESS = 8 * 1024  # bytes; the first line of most exports is shorter
 
 
@@ -48,8 +47,9 @@ class Roots:
 class RootReader:
     """Reads the heads of exports, each only once."""
 
-    def __init__(self, remote: Remote, cache: Cache) -> None:
+    def __init__(self, remote: Remote, cache: Cache, threads: Executor) -> None:
         self._remote = remote
+        self._threads = threads
         self._lines = cache.notes.all(_LINES)
         self._known: dict[str, Collection[LayerId]] = {}
         self._layers: dict[LayerId, LayerId] = {}  # each id is kept once, however many name it
@@ -90,10 +90,8 @@ class RootReader:
         return filter(None, (export_id_of(entry.name) for entry in self._remote.list(directory)))
 
     def _learn(self, export_ids: Collection[str]) -> None:
-        with ThreadPoolExecutor(_PARALLEL) as threads:
-            for export_id, layers in map_bounded(self._try_to_read, sorted(export_ids), threads):
-                if layers is not None:
-                    self._known[export_id] = layers
+        found = map_bounded(self._try_to_read, sorted(export_ids), self._threads)
+        self._known |= {export_id: layers for export_id, layers in found if layers is not None}
 
     def _try_to_read(self, export_id: str) -> tuple[str, Collection[LayerId] | None]:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import struct
 from collections.abc import Collection, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 
 from devops_snapshot.errors import FormatError, NotFoundError
 from devops_snapshot.remote import Remote
@@ -18,7 +18,6 @@ from .pack import FOOTER_SIZE, trailer_length
 
 _COUNTS = struct.Struct("<II")  # frames, chunks
 _NOTES = "chunks"  # how many each pack holds, 4 bytes
-_PARALLEL = 4
 
 
 class Usage:
@@ -52,8 +51,11 @@ class PackShares:
     :param sizes: bytes of each pack that exists
     """
 
-    def __init__(self, remote: Remote, cache: Cache, sizes: Mapping[str, int]) -> None:
+    def __init__(
+        self, remote: Remote, cache: Cache, sizes: Mapping[str, int], threads: Executor
+    ) -> None:
         self._remote = remote
+        self._threads = threads
         self._notes = cache.notes
         self._sizes = sizes
         self._chunks = {
@@ -66,8 +68,7 @@ class PackShares:
         unknown = [pack for pack in packs if pack in self._sizes and pack not in self._chunks]
         if not unknown:
             return
-        with ThreadPoolExecutor(_PARALLEL) as threads:
-            found = dict(map_bounded(self._count, unknown, threads))
+        found = dict(map_bounded(self._count, unknown, self._threads))
         self._chunks |= found
         known = {pack: chunks.to_bytes(4, "little") for pack, chunks in found.items() if chunks}
         self._notes.put(_NOTES, known)
