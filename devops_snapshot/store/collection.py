@@ -129,7 +129,8 @@ def _foresee(repository: Repository, threads: Executor) -> CollectionReport:
     discarded = _discardable(repository, own="")
     mark = Marker(repository, threads).mark(without=discarded)
     dead = mark.dead
-    mostly_dead = find_mostly_dead(repository, mark, measure(repository, mark), threads)
+    usage = measure(repository, mark, threads)
+    mostly_dead = find_mostly_dead(repository, mark, usage, threads)
     return CollectionReport(
         discarded=discarded,
         packs=len(dead.packs) + len(mostly_dead),
@@ -183,9 +184,10 @@ class _Collection:
         if not ended:
             return
         mark = self._mark()
+        dead = mark.dead
         for epoch in ended:
             with suppress(NotFoundError):  # cut short while it was dropped
-                self._remove(load_objects(self._remote, epoch) & mark.dead, mark)
+                self._remove(load_objects(self._remote, epoch) & dead, mark)
             drop_epoch(self._remote, epoch)
 
     def report(self) -> CollectionReport:
@@ -248,7 +250,7 @@ class _Collection:
                 self.discarded.append(export_id)
 
     def _remove(self, dead: Objects, mark: Mark) -> None:
-        """Layer objects first: there is none whose packs are gone while its own are still there."""
+        """Layer objects go first, so that there is none whose packs are gone."""
         self.progress.begin("Removing", mark.size_of(dead))
         sizes = {found.name: found.size for found in mark.objects if found.name in dead.layers}
         self.layers += self._discard({layer_object_path(name): sizes[name] for name in sizes})

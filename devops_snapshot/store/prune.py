@@ -7,7 +7,7 @@ modification times of objects written there.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from datetime import datetime, timedelta, timezone
 
 from devops_snapshot.errors import FormatError, NotFoundError, StorageError
 
+from .bounded import map_bounded
 from .deletion import move_to_deleted
 from .envelope import ExportEntry
 from .inventory import list_layer_objects, list_pack_sizes
@@ -176,6 +177,7 @@ class _Room:
     def __init__(self, repository: Repository, threads: Executor) -> None:
         remote, cache = repository.remote, repository.cache
         self._repository = repository
+        self._threads = threads
         self._roots = RootReader(remote, cache, threads)
         self._objects = list_layer_objects(remote, threads)
         self._shares = PackShares(remote, cache, list_pack_sizes(remote, threads), threads)
@@ -186,22 +188,24 @@ class _Room:
 
     def add_all(self, entries: Iterable[ExportEntry]) -> int:
         """Count exports in; return the bytes that all take by now."""
-        for entry in entries:
-            with suppress(NotFoundError):  # deleted meanwhile
-                for layer in self._roots.layers(entry.id):
-                    self._add(layer)
+        for layer in map_bounded(self._first_readable, self._uncounted(entries), self._threads):
+            if layer:
+                self._add(layer)
         return self._taken
 
-    def _add(self, layer_id: LayerId) -> None:
-        if layer_id in self._counted:
-            return
-        self._counted.add(layer_id)
-        found = self._first_readable(layer_id)
-        if found is None:
-            return
-        self._usage.add(found)
-        self._shares.learn(found.packs)
-        for pack in found.packs:
+    def _uncounted(self, entries: Iterable[ExportEntry]) -> Iterator[LayerId]:
+        """Yield the layers of exports, each only once."""
+        for entry in entries:
+            with suppress(NotFoundError):  # deleted meanwhile
+                for layer_id in self._roots.layers(entry.id):
+                    if layer_id not in self._counted:
+                        self._counted.add(layer_id)
+                        yield layer_id
+
+    def _add(self, layer: Layer) -> None:
+        self._usage.add(layer)
+        self._shares.learn(layer.packs)
+        for pack in layer.packs:
             stored = self._shares.stored(pack, self._usage.used(pack))
             self._taken += stored - self._stored.get(pack, 0)
             self._stored[pack] = stored

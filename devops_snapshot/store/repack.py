@@ -13,16 +13,16 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from devops_snapshot.errors import FormatError, NotFoundError
 from devops_snapshot.progress import Progress
 
+from .bounded import map_bounded
 from .chunk_reader import ChunkReader, Wanted
 from .chunk_table import Place
 from .copied_pack import Chunk, CopiedPack
-from .layer import encode_layer, with_own_packs
+from .layer import Layer, encode_layer, with_own_packs
 from .lease import Lease
 from .mark import Mark, Marker, read_object
 from .names import LayerId, layer_path, lease_of_pack, pack_path
@@ -59,7 +59,7 @@ def repack(
 
     :raises StorageError: nothing is lost; what was written is found dead by the next collection
     """
-    usage = measure(repository, mark)
+    usage = measure(repository, mark, threads)
     candidates = find_mostly_dead(repository, mark, usage, threads)
     free = repository.remote.free_space()
     if free is not None and sum(candidates.values()) * 2 > free:
@@ -76,12 +76,19 @@ def repack(
     return Repacked(len(moving.moved), moving.bytes_written)
 
 
-def measure(repository: Repository, mark: Mark) -> Usage:
+def measure(repository: Repository, mark: Mark, threads: Executor) -> Usage:
     """Return which chunks of all packs are needed."""
+
+    def read(name: str) -> Layer | None:
+        try:
+            return read_object(repository, name)
+        except NotFoundError:  # another collection has moved the layer meanwhile
+            return None
+
     usage = Usage()
-    for name in mark.chosen.values():
-        with suppress(NotFoundError):  # another collection has moved the layer meanwhile
-            usage.add(read_object(repository, name))
+    for layer in map_bounded(read, mark.chosen.values(), threads, under_way=4):
+        if layer:
+            usage.add(layer)
     return usage
 
 
