@@ -12,7 +12,7 @@ import paramiko
 from devops_snapshot.errors import ConflictError, NotFoundError, StorageError
 
 from .interface import Entry
-from .patience import ConnectionLost
+from .patience import ConnectionLost, log_in
 from .sftp_connection import Connection
 from .sftp_pool import Pool
 from .sftp_upload import Upload
@@ -42,8 +42,7 @@ class SftpRemote:
 
     def check(self) -> None:
         """Connect once, so that what stands in the way is told at once."""
-        with self._pool.lend(self._location.path):
-            pass
+        log_in(self._connect)
 
     def close(self) -> None:
         self._pool.close()
@@ -110,6 +109,10 @@ class SftpRemote:
             return []
 
         return self._pool.run(full, work)
+
+    def _connect(self) -> None:
+        with self._pool.lend(self._location.path):
+            pass
 
     def _full(self, path: str) -> str:
         return join(self._location.path, path) if path else self._location.path

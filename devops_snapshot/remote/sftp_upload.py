@@ -43,7 +43,7 @@ class Upload:
         self._tries += 1
         if self._parts is None:
             self._parts = self._cut_up(link.block_size)
-        with link.opened(self.path, self._mode()) as file:
+        with link.opened(self.path, self._mode(link)) as file:
             self.created = True
             outstanding = list(self._under_way.items())
             file.write(chain(outstanding, self._parts), arrived=self._note)
@@ -51,10 +51,10 @@ class Upload:
             if self._tries > 1:
                 self._require_intact(file)
 
-    def _mode(self) -> str:
-        if self.created:
-            return "r+"
-        return "wx" if self._tries == 1 else "w+"  # it may have been created without our knowing
+    def _mode(self, link: Connection) -> str:
+        """Never truncate: a server may carry out late what it was asked before a cut."""
+        is_there = self.created or (self._tries > 1 and link.exists(self.path))
+        return "r+" if is_there else "wx+"
 
     def _cut_up(self, block_size: int) -> Iterator[tuple[int, bytes]]:
         """Yield offsets and what belongs there, each part once."""

@@ -18,7 +18,7 @@ from paramiko.ssh_exception import NoValidConnectionsError
 from devops_snapshot.errors import StorageError
 
 from .host_keys import RejectUnknown, changed_key, load_known_hosts
-from .patience import ConnectionLost
+from .patience import ConnectionLost, Unreachable
 from .url import Location
 
 logging.getLogger("paramiko").addHandler(logging.NullHandler())  # else it prints tracebacks
@@ -112,11 +112,14 @@ def _connect(client: paramiko.SSHClient, host: Host) -> None:
         raise _refused(host, error) from error
     except NoValidConnectionsError as error:
         reasons = {os.strerror(getattr(reason, "errno", 0)) for reason in error.errors.values()}
-        raise _unreachable(host, ", ".join(sorted(reasons))) from error
+        raise _not_connected(Unreachable, host, ", ".join(sorted(reasons))) from error
+    except (socket.gaierror, TimeoutError) as error:
+        raise _not_connected(Unreachable, host, str(error)) from error
     except (OSError, EOFError, paramiko.SSHException) as error:
         if "No authentication methods available" in str(error):
             raise _refused(host, error) from error
-        raise _unreachable(host, str(error) or type(error).__name__) from error
+        reason = str(error) or type(error).__name__
+        raise _not_connected(ConnectionLost, host, reason) from error
 
 
 def _transport(sock: Any, **arguments: Any) -> paramiko.Transport:
@@ -156,8 +159,8 @@ def _keys_tried(host: Host) -> str:
     return f"{', '.join(files) or 'no key files'} and {agent}"
 
 
-def _unreachable(host: Host, reason: str) -> ConnectionLost:
-    return ConnectionLost(
+def _not_connected(kind: type[ConnectionLost], host: Host, reason: str) -> ConnectionLost:
+    return kind(
         f"Cannot connect to {host.address}: {reason}",
         hint="Check the name, the network and that sshd runs there",
     )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import socketserver
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -120,16 +122,41 @@ def test_a_host_name_that_does_not_exist() -> None:
 
 
 def test_something_else_than_ssh_listens() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        pid = os.fork()
-        if pid == 0:
-            peer, _ = server.accept()
-            peer.sendall(b"220 mail.example.org ESMTP\r\n" * 200)
-            os._exit(0)
+    class Mail(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.sendall(b"220 mail.example.org ESMTP\r\n" * 200)
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Mail) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        port = server.server_address[1]
         message = failure(f"sftp://user@127.0.0.1:{port}/srv")
-        os.waitpid(pid, 0)
+        server.shutdown()
     assert f"Cannot connect to 127.0.0.1 port {port}: " in message
+
+
+def logging_in(sshd: Sshd) -> socket.socket:
+    """A connection that takes the only place there is, before its user is known."""
+    while True:
+        other = socket.create_connection(("127.0.0.1", sshd.port))
+        if other.recv(4) == b"SSH-":
+            return other
+        other.close()
+
+
+def test_sshd_hangs_up_while_too_many_log_in(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        tempfile.TemporaryDirectory(prefix="sshd-") as name,
+        running_sshd(Path(name), startups="1") as sshd,
+        logging_in(sshd) as other,
+    ):
+        monkeypatch.setenv("HOME", str(sshd.home))
+        threading.Timer(1.0, other.shutdown, (socket.SHUT_RDWR,)).start()
+        with connect(sshd.url()) as remote:
+            assert remote.stat("").is_directory
+        assert "MaxStartups" in (sshd.directory / "log").read_text()
+        assert "trying again" in caplog.text
 
 
 def test_the_ssh_configuration_is_used(sshd: Sshd, new_home: Path) -> None:
