@@ -169,7 +169,7 @@ class Clients(RuleBasedStateMachine):
     def time_passes(self, hours: int) -> None:
         """Everything is older by the storage node's clock; who stands still shows no life."""
         self.must_succeed.clear()
-        for path in objects(self.directory):
+        for path in self.directory.rglob("*"):  # a directory just made shows life, too
             age(path, hours * 3600)
 
     @precondition(lambda self: self.published())
