@@ -7,6 +7,7 @@ first, then a look at what is condemned.
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from datetime import datetime, timezone
 
@@ -28,7 +29,9 @@ from .names import (
     pack_path,
 )
 from .pins import is_pinned
-from .repository import Repository, log
+from .repository import Repository
+
+log = logging.getLogger(__name__)
 
 _PINNED_HINT = "Unpin it first"
 
@@ -56,7 +59,7 @@ def move_to_deleted(repository: Repository, export_id: str) -> bool:
     except ConflictError:  # another deletion, or its undoing, was cut short between two steps
         remote.remove(export_path(export_id))
     if is_pinned(remote, export_id):
-        with suppress(ConflictError):  # undone by somebody else
+        with suppress(ConflictError, NotFoundError):  # undone by somebody else
             remote.rename(deleted_path(export_id), export_path(export_id))
         return False
     return True

@@ -171,6 +171,8 @@ class Lease:
 
     def _release(self) -> None:
         """Remove the lease; what cannot be removed now is left to collection."""
+        if self.directory not in self._directories:  # it could not even be taken
+            return
         try:
             for entry in self._remote.list(self.directory):
                 with suppress(NotFoundError):
