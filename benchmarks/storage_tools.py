@@ -140,7 +140,12 @@ def run(command: Command, environment: Mapping[str, str], directory: Path | None
     began = time.monotonic()
     everything = {**os.environ, "PYTHONPATH": str(PROJECT), **environment}
     process = subprocess.Popen(command, env=everything, cwd=directory)
-    _, status, usage = os.wait4(process.pid, 0)
+    try:
+        _, status, usage = os.wait4(process.pid, 0)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
     seconds = time.monotonic() - began
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
