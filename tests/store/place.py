@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
@@ -18,6 +19,7 @@ from devops_snapshot.store import (
     Repository,
     Stats,
 )
+from devops_snapshot.store.pack import decode_trailer, trailer_length
 
 CHUNK = 65536
 SEGMENT = 256 * CHUNK
@@ -72,6 +74,17 @@ def objects(directory: Path, *kinds: str) -> list[Path]:
     """Return the objects of some kinds (``packs``, ``layers``, ...), or of all."""
     roots: Iterable[Path] = [directory / kind for kind in kinds] if kinds else [directory]
     return sorted(path for root in roots for path in root.rglob("*") if path.is_file())
+
+
+def packed_chunks(directory: Path) -> Counter[bytes]:
+    """Return how many packs hold a chunk, for the digests of all chunks."""
+    count: Counter[bytes] = Counter()
+    for path in objects(directory, "packs"):
+        data = path.read_bytes()
+        trailer = data[-trailer_length(data, str(path)) :]
+        index = decode_trailer(path.name, trailer, str(path))
+        count.update(index.digest(number) for number in range(len(index)))
+    return count
 
 
 def used(path: Path) -> int:

@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,10 +29,9 @@ from devops_snapshot.store import (
     undelete_export,
     verify,
 )
-from devops_snapshot.store.pack import decode_trailer, trailer_length
 
 from .model_world import Stored, age, at_once, check, export
-from .place import objects
+from .place import objects, packed_chunks
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload([__name__])
@@ -225,22 +223,11 @@ def again(scenario: str, remote: Remote, place: Place) -> None:
     """Do it once more, as whoever called the program would; then tidy up after the dead."""
     with suppress(NotFoundError):  # it had taken effect
         SCENARIOS[scenario](remote, place)
-    assert max(packed_chunks(place).values()) == 1, "what had arrived was sent again"
-    for path in objects(place.directory, "leases"):
+    assert max(packed_chunks(place.directory).values()) == 1, "what had arrived was sent again"
+    for path in (place.directory / "leases").rglob("*"):  # a directory just made shows life, too
         age(path, DAY)
     do_collect(remote, place)
     assert objects(place.directory, "leases", "revoked", "condemned") == []
-
-
-def packed_chunks(place: Place) -> Counter[bytes]:
-    """How many packs hold a chunk, for all chunks."""
-    count: Counter[bytes] = Counter()
-    for path in objects(place.directory, "packs"):
-        data = path.read_bytes()
-        trailer = data[-trailer_length(data, str(path)) :]
-        index = decode_trailer(path.name, trailer, str(path))
-        count.update(index.digest(number) for number in range(len(index)))
-    return count
 
 
 def outcome(remote: Remote, place: Place) -> tuple[int, int, int]:
