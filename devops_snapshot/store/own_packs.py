@@ -66,7 +66,7 @@ class OwnPacks:
 
     def _may_run(self, lease: str) -> bool:
         try:
-            self._remote.stat(lease_directory(lease))
+            self._remote.stat(f"{lease_directory(lease)}/lease.json")
         except NotFoundError:
             return False
         return True
