@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
@@ -29,11 +29,14 @@ class Found:
 class LayerObjects:
     """Layer objects by the layer that they are objects of."""
 
-    def __init__(self, found: Sequence[Found]) -> None:
+    def __init__(self, found: Iterable[Found]) -> None:
         self._found = sorted(found, key=lambda layer: layer.name)
 
     def __iter__(self) -> Iterator[Found]:
         return iter(self._found)
+
+    def __or__(self, other: LayerObjects) -> LayerObjects:
+        return LayerObjects({found.name: found for found in (*self, *other)}.values())
 
     def of(self, layer_id: LayerId) -> Sequence[Found]:
         first = bisect_left(self._found, str(layer_id), key=lambda layer: layer.name)

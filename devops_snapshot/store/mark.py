@@ -94,8 +94,8 @@ class Marker:
 
         Packs and layer objects first: what a client writes after that cannot be found dead. Then
         leases: of a client whose lease has ended by then, everything was published before. Then
-        exports, and at last the layer objects from which one is chosen: those of every export that
-        was seen are among them.
+        exports, and at last once more the layer objects, from which one is chosen: those of every
+        export that was seen are among them.
 
         :param without: ids of deleted exports that do not count
         :param prefer: the lease whose layer objects are chosen before others
