@@ -90,9 +90,6 @@ class SampleTable:
         self._numbers = _numbers("I", view[numbers:table])
         self._table = view[table:]
 
-    def __len__(self) -> int:
-        return len(self._keys)
-
     def __iter__(self) -> Iterator[tuple[int, int]]:
         """Yield (key, number of the pack), keys ascending."""
         return zip(self._keys, self._numbers, strict=True)

@@ -311,6 +311,23 @@ def test_merging_drops_what_is_gone_and_adds_what_is_lacking(
     assert len(objects(directory, "samples")) == 1
 
 
+def test_packs_without_samples_are_told_all_the_same(
+    repository: Repository, directory: Path
+) -> None:
+    plain = b"".join(one for one in each(digests(100, 1)) if not is_sampled(one))
+    for number in range(2):
+        sampler = Sampler()
+        sampler.add(f"{LEASE}-{number}", plain)
+        with merging(repository) as lease:
+            lease.write(f"samples/{lease.id}", [sampler.encode()])
+    told = len(plain) // 32
+    assert Samples.load(repository.remote, repository.cache).chunks == 2 * told
+    with merging(repository) as lease:
+        merge_samples(lease, repository.remote, repository.indexes)
+    assert Samples.load(repository.remote, repository.cache).chunks == 2 * told
+    assert len(objects(directory, "samples")) == 1
+
+
 def test_nothing_to_merge_leaves_all_as_it_is(repository: Repository, directory: Path) -> None:
     contents = fill(repository, 2)
     before = objects(directory, "samples")
