@@ -23,6 +23,7 @@ from devops_snapshot.store.sealed import seal
 from devops_snapshot.store.verification import VerificationReport, verify
 
 from .place import CHUNK, SEGMENT, export, make_file, noise, objects, opened, restore
+from .saved_memory import PAGE, RAM, pages, saved
 
 _PLACES = 3  # that are damaged in each object
 
@@ -225,6 +226,37 @@ def test_frames_of_a_pack_are_told_apart(lab: Lab) -> None:
     findings = lab.verify().findings
     assert [finding.exports for finding in findings] == [sorted([long_id, part_id]), [long_id]]
     assert both not in {export for finding in findings for export in finding.exports}
+
+
+def test_on_each_kind_of_storage(repository: Repository, directory: Path, tmp_path: Path) -> None:
+    file = make_file(tmp_path / "file", 5 * CHUNK, {0: noise(5 * CHUNK)})
+    export_id, _, _ = export(repository, file)
+    assert verify(repository, read_data=True).findings == []
+    (path,) = objects(directory, "packs")
+    path.write_bytes(flipped(path.read_bytes(), random.Random(4)))
+    assert verify(repository, read_data=True).damaged_exports == [export_id]
+    path.unlink()
+    (finding,) = verify(repository).findings
+    assert (finding.object, finding.what) == (str(path.relative_to(directory)), "it is missing")
+
+
+def test_saved_memories(lab: Lab) -> None:
+    """Their pages lie elsewhere than in the file."""
+    content = pages({number: noise(PAGE, seed=number) for number in range(40)})
+    (lab.directory.parent / "save").write_bytes(saved({"pc.ram": RAM}, [content]))
+    with opened(lab.directory) as repository:
+        path = lab.directory.parent / "save"
+        export_id, (layer,), _ = export(repository, path, kind=LayerKind.MEMORY)
+    (found,) = (path for path in objects(lab.directory, "layers") if path.name.startswith(layer))
+    assert b'"encoding":"ram"' in found.read_bytes()
+    assert lab.verify().findings == []
+    (pack,) = (path for path in objects(lab.directory, "packs") if path.name[:8] == export_id[-8:])
+    whole = pack.read_bytes()
+    choose = random.Random(6)
+    for _ in range(_PLACES):
+        pack.write_bytes(flipped(whole, choose))
+        assert lab.verify().damaged_exports == [export_id]
+        lab.forget_damage()
 
 
 def test_a_newer_format(lab: Lab) -> None:
