@@ -52,12 +52,13 @@ class S3Remote:
         return self._bucket.get(self._key(path), offset, length)
 
     def write(self, path: str, data: Iterable[bytes], *, staging: str) -> int:
-        key = self._key(path)
-        upload = Upload(self._bucket.client, self._bucket.name, key, self._bucket.threads)
-        with self._bucket.clear_errors(key):
-            return upload.send(
-                data, before_creation=lambda: self._require_not_revoked(dirname(staging))
-            )
+        bucket = self._bucket
+        upload = Upload(
+            bucket.client, bucket.name, self._key(path), threads=bucket.threads, run=bucket.run
+        )
+        return upload.send(
+            data, before_creation=lambda: self._require_not_revoked(dirname(staging))
+        )
 
     def rename(self, source: str, target: str) -> None:
         head = self._head(source)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import boto3
 from botocore.config import Config
@@ -14,22 +14,27 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from devops_snapshot.errors import NotFoundError, StorageError
 
-from .s3_errors import EXISTS, LOST, MISSING, clear_errors, code_of, no_credentials, not_s3
+from .patience import persistently
+from .s3_errors import EXISTS, MISSING, clear_errors, code_of, no_credentials, not_s3
 from .s3_upload import WRITER
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef
+    from mypy_boto3_s3.type_defs import (
+        HeadObjectOutputTypeDef,
+        ListObjectsV2OutputTypeDef,
+        ListObjectsV2RequestTypeDef,
+    )
 
+T = TypeVar("T")
 _REVOKED = "revoked"  # the metadata of a tombstone
 TOMBSTONE = b"This name is not to be used again.\n"
 _PARALLEL = 8  # parts of all objects under way
-_READ_ATTEMPTS = 5
 _READ_BLOCK = 1024 * 1024  # bytes
 _CONFIG = Config(
     connect_timeout=20,
     read_timeout=120,
-    retries={"mode": "standard", "total_max_attempts": 8},  # over about a minute
+    retries={"mode": "standard", "total_max_attempts": 5},  # within seconds, then see Bucket.run
     max_pool_connections=16,
     tcp_keepalive=True,
     # the default would send checksums in a way that older stores refuse
@@ -77,12 +82,24 @@ class Bucket:
         self.threads.shutdown()
         self.client.close()
 
-    def clear_errors(self, key: str) -> AbstractContextManager[None]:
+    def run(self, key: str, request: Callable[[], T]) -> T:
+        """Make a request, again for about a minute while the store cannot be reached.
+
+        :param request: may be repeated when nobody knows whether it was carried out
+        """
+
+        def attempt() -> T:
+            with self._clear_errors(key):
+                return request()
+
+        return persistently(attempt)
+
+    def _clear_errors(self, key: str) -> AbstractContextManager[None]:
         return clear_errors(f"s3://{self.name}/{key}", self.name, self.endpoint)
 
     def check(self, prefix: str) -> None:
         """Make a request, so that what stands in the way is told at once."""
-        with self.clear_errors(prefix):
+        with self._clear_errors(prefix):
             try:
                 self.client.list_objects_v2(Bucket=self.name, Prefix=prefix, MaxKeys=1)
             except ClientError as error:
@@ -92,32 +109,27 @@ class Bucket:
 
     def head(self, key: str) -> Head | None:
         """Describe an object; None if there is none."""
-        with self.clear_errors(key):
+
+        def request() -> HeadObjectOutputTypeDef | None:
             try:
-                found = self.client.head_object(Bucket=self.name, Key=key)
+                return self.client.head_object(Bucket=self.name, Key=key)
             except ClientError as error:
                 if code_of(error) in MISSING:
                     return None
                 raise
-        return Head(
-            size=found["ContentLength"],
-            modified=found["LastModified"].timestamp(),
-            etag=found["ETag"],
-            writer=found["Metadata"].get(WRITER, ""),
-            is_tombstone=_REVOKED in found["Metadata"],
-        )
+
+        found = self.run(key, request)
+        return None if found is None else _head(found)
 
     def get(self, key: str, offset: int, length: int | None) -> bytes:
         """Return bytes of an object, fewer only where it ends; go on where a connection broke."""
         received = bytearray()
-        with self.clear_errors(key):
-            for attempt in range(1, _READ_ATTEMPTS + 1):
-                try:
-                    self._receive(key, offset, length, received)
-                    break
-                except LOST:
-                    if attempt == _READ_ATTEMPTS:
-                        raise
+
+        def attempt() -> None:
+            with self._clear_errors(key):
+                self._receive(key, offset, length, received)
+
+        persistently(attempt, progress=lambda: len(received))
         return bytes(received)
 
     def _receive(self, key: str, offset: int, length: int | None, received: bytearray) -> None:
@@ -142,24 +154,31 @@ class Bucket:
 
     def put_marker(self, key: str) -> None:
         """Make an empty object, unless there is one."""
-        with self.clear_errors(key):
-            try:
+
+        def request() -> None:
+            with _passing_over(EXISTS):
                 self.client.put_object(Bucket=self.name, Key=key, Body=b"", IfNoneMatch="*")
-            except ClientError as error:
-                if code_of(error) not in EXISTS:
-                    raise
+
+        self.run(key, request)
 
     def put_tombstone(self, key: str) -> None:
         """Replace whatever there may be by what counts as missing and is in the way of a write."""
-        with self.clear_errors(key):
+
+        def request() -> None:
             self.client.put_object(
                 Bucket=self.name, Key=key, Body=TOMBSTONE, Metadata={_REVOKED: "yes"}
             )
 
-    def copy(self, source: str, target: str, etag: str) -> bool:
-        """Copy an object as long as it has this ETag; False if it has not, or the target exists."""
-        with self.clear_errors(source):
-            try:
+        self.run(key, request)
+
+    def copy(self, source: str, target: str, etag: str) -> None:
+        """Copy an object if it has this ETag and the target does not exist; look what came of it.
+
+        :raises NotFoundError: there is no source
+        """
+
+        def request() -> None:
+            with _passing_over(EXISTS):
                 self.client.copy_object(
                     Bucket=self.name,
                     Key=target,
@@ -167,32 +186,42 @@ class Bucket:
                     CopySourceIfMatch=etag,
                     IfNoneMatch="*",
                 )
-            except ClientError as error:
-                if code_of(error) in EXISTS:
-                    return False
-                raise
-        return True
+
+        self.run(source, request)
 
     def delete(self, key: str, *, etag: str = "") -> None:
         """Remove an object if it is there.
 
         :param etag: leave it if it has another ETag; some stores do not look
         """
-        with self.clear_errors(key):
-            try:
+
+        def request() -> None:
+            with _passing_over(EXISTS | MISSING):
                 if etag:
                     self.client.delete_object(Bucket=self.name, Key=key, IfMatch=etag)
                 else:
                     self.client.delete_object(Bucket=self.name, Key=key)
-            except ClientError as error:
-                if code_of(error) not in EXISTS | MISSING:
-                    raise
+
+        self.run(key, request)
 
     def pages(self, prefix: str, *, delimiter: str = "") -> Iterator[ListObjectsV2OutputTypeDef]:
         """Yield what a listing answers, page after page."""
-        paginator = self.client.get_paginator("list_objects_v2")
-        with self.clear_errors(prefix):
-            yield from paginator.paginate(Bucket=self.name, Prefix=prefix, Delimiter=delimiter)
+        after = ""
+
+        def request() -> ListObjectsV2OutputTypeDef:
+            asked: ListObjectsV2RequestTypeDef = {"Bucket": self.name, "Prefix": prefix}
+            if delimiter:
+                asked["Delimiter"] = delimiter
+            if after:
+                asked["ContinuationToken"] = after
+            return self.client.list_objects_v2(**asked)
+
+        while True:
+            page = self.run(prefix, request)
+            yield page
+            if not page["IsTruncated"]:
+                return
+            after = page["NextContinuationToken"]
 
     def keys(self, prefix: str) -> Iterator[str]:
         for page in self.pages(prefix):
@@ -200,9 +229,30 @@ class Bucket:
                 yield item["Key"]
 
     def any_key(self, prefix: str) -> bool:
-        with self.clear_errors(prefix):
-            found = self.client.list_objects_v2(Bucket=self.name, Prefix=prefix, MaxKeys=1)
+        found = self.run(
+            prefix,
+            lambda: self.client.list_objects_v2(Bucket=self.name, Prefix=prefix, MaxKeys=1),
+        )
         return found["KeyCount"] > 0
+
+
+@contextmanager
+def _passing_over(codes: frozenset[str]) -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        if code_of(error) not in codes:
+            raise
+
+
+def _head(found: HeadObjectOutputTypeDef) -> Head:
+    return Head(
+        size=found["ContentLength"],
+        modified=found["LastModified"].timestamp(),
+        etag=found["ETag"],
+        writer=found["Metadata"].get(WRITER, ""),
+        is_tombstone=_REVOKED in found["Metadata"],
+    )
 
 
 def _client() -> S3Client:

@@ -11,6 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from devops_snapshot.errors import NotFoundError, StorageError
 
 from .interface import AccessError
+from .patience import ConnectionLost
 
 MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
 EXISTS = frozenset({"412", "PreconditionFailed"})
@@ -50,8 +51,7 @@ _UNREACHABLE = (
     exceptions.ProxyConnectionError,
     exceptions.SSLError,
 )
-# the connection was there, and broke
-LOST = (
+_LOST = (
     exceptions.ConnectionClosedError,
     exceptions.IncompleteReadError,
     exceptions.ReadTimeoutError,
@@ -117,12 +117,12 @@ def _failure(error: BotoCoreError, where: str, endpoint: str) -> StorageError:
     if isinstance(error, _NO_CREDENTIALS):
         return no_credentials(error)
     if isinstance(error, _UNREACHABLE):
-        return StorageError(
+        return ConnectionLost(
             f"Cannot connect to {endpoint}: {_reason(error)}",
             hint="Check AWS_ENDPOINT_URL, the network and that the store runs there",
         )
-    if isinstance(error, LOST):
-        return StorageError(f"Connection to {endpoint} was lost", hint="Try again")
+    if isinstance(error, _LOST):
+        return ConnectionLost(f"Connection to {endpoint} was lost", hint="Try again")
     if isinstance(error, exceptions.ParamValidationError):
         return StorageError(f"{where}: {_one_line(error)}", hint="Check the name of the bucket")
     return StorageError(f"{where}: {_one_line(error)}")

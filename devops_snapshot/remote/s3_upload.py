@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from itertools import chain, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
+T = TypeVar("T")
 WRITER = "writer"  # the metadata that tells who has written an object
 PART_SIZE = 8 * 1024 * 1024  # bytes; at most 10,000 parts make an object
 _UNDER_WAY = 3  # parts of one object
@@ -31,10 +32,20 @@ class Upload:
     """One object on its way.
 
     :param threads: run the requests for parts
+    :param run: makes a request, again while the store cannot be reached
     """
 
-    def __init__(self, client: S3Client, bucket: str, key: str, threads: Executor) -> None:
+    def __init__(
+        self,
+        client: S3Client,
+        bucket: str,
+        key: str,
+        *,
+        threads: Executor,
+        run: Callable[[str, Callable[[], Any]], Any],
+    ) -> None:
         self._client = client
+        self._repeating = run
         self._bucket = bucket
         self._key = key
         self._threads = threads
@@ -55,6 +66,10 @@ class Upload:
         self._put(content)
         return len(content)
 
+    def _run(self, request: Callable[[], T]) -> T:
+        answer: T = self._repeating(self._key, request)
+        return answer
+
     def _put(self, content: bytes) -> None:
         self._create(
             lambda: self._client.put_object(
@@ -67,10 +82,7 @@ class Upload:
         )
 
     def _send_parts(self, contents: Iterable[bytes], before_creation: Callable[[], None]) -> int:
-        started = self._client.create_multipart_upload(
-            Bucket=self._bucket, Key=self._key, Metadata={WRITER: self._writer}
-        )
-        upload_id = started["UploadId"]
+        upload_id = self._run(self._start)
         try:
             size, parts = self._send_in_parallel(upload_id, contents)
             before_creation()
@@ -87,6 +99,12 @@ class Upload:
             self._abort(upload_id)
             raise
         return size
+
+    def _start(self) -> str:
+        started = self._client.create_multipart_upload(
+            Bucket=self._bucket, Key=self._key, Metadata={WRITER: self._writer}
+        )
+        return started["UploadId"]
 
     def _abort(self, upload_id: str) -> None:
         with suppress(ClientError, BotoCoreError):  # there is an error to be told already
@@ -115,19 +133,24 @@ class Upload:
         return size, parts
 
     def _send_part(self, upload_id: str, number: int, content: bytes) -> CompletedPartTypeDef:
-        answer = self._client.upload_part(
-            Bucket=self._bucket,
-            Key=self._key,
-            UploadId=upload_id,
-            PartNumber=number,
-            Body=content,
+        answer = self._run(
+            lambda: self._client.upload_part(
+                Bucket=self._bucket,
+                Key=self._key,
+                UploadId=upload_id,
+                PartNumber=number,
+                Body=content,
+            )
         )
         return {"PartNumber": number, "ETag": answer["ETag"]}
 
     def _create(self, request: Callable[[], object]) -> None:
+        self._run(lambda: self._create_or_recognise(request))
+
+    def _create_or_recognise(self, request: Callable[[], object]) -> None:
         """Make the request that creates the object.
 
-        boto repeats a request whose answer was lost: then the object that is in the way is ours.
+        One whose answer was lost is repeated: then the object that is in the way is ours.
         """
         for pause in (*_CONTESTED_PAUSES, None):
             try:

@@ -14,7 +14,13 @@ import pytest
 from mypy_boto3_s3.type_defs import CopySourceTypeDef
 
 from devops_snapshot.errors import NotFoundError, StorageError
-from devops_snapshot.remote import AccessError, Remote, connect, require_exclusive_creation
+from devops_snapshot.remote import (
+    AccessError,
+    Remote,
+    connect,
+    patience,
+    require_exclusive_creation,
+)
 
 from .s3_proxy import Proxy, Request, running_proxy
 from .s3_server import S3Server
@@ -102,6 +108,30 @@ def test_a_read_goes_on_where_the_connection_broke(remote: Remote, proxy: Proxy)
         first, second = (request.headers["range"] for request in proxy.seen)
         assert first.startswith(f"bytes={offset}-")
         assert int(second[6:].partition("-")[0]) > offset + 400_000
+
+
+@pytest.mark.parametrize("size", [MIB, 17 * MIB], ids=["small", "large"])
+def test_a_store_that_cannot_be_reached_for_a_while(
+    remote: Remote,
+    proxy: Proxy,
+    size: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Requests are carried out, and nobody hears of it: longer than boto repeats them."""
+    monkeypatch.setattr(patience, "PAUSES", (0.1,) * 10)
+    left = [8]
+
+    def rule(request: Request) -> None:
+        if request.kind in ("put", "part", "complete") and left[0]:
+            left[0] -= 1
+            request.outcome = "swallow"
+
+    proxy.rule = rule
+    assert remote.write("object", [bytes(size)], staging="unfinished") == size
+    assert remote.stat("object").size == size
+    if size == MIB:
+        assert f"Connection to {proxy.endpoint} was lost; trying again" in caplog.text
 
 
 def test_a_store_that_is_too_busy_is_asked_again(remote: Remote, proxy: Proxy) -> None:
