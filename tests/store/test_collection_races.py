@@ -90,9 +90,12 @@ def world(remote: Remote, directory: Path) -> World:
     return World(remote, directory)
 
 
-def at_each(world: World, happening: Callable[[], object]) -> Iterator[Remote]:
-    """Yield remotes that are interrupted by something; look at the repository after each."""
-    for interrupted in at_every_operation(world.remote, happening):
+def at_each(world: World, happening: Callable[[], object], *, step: int = STEP) -> Iterator[Remote]:
+    """Yield remotes that are interrupted by something; look at the repository after each.
+
+    Clients that do little are interrupted at smaller steps.
+    """
+    for interrupted in at_every_operation(world.remote, happening, step=min(step, STEP)):
         yield interrupted
         world.settle()
         world.begin()
@@ -100,7 +103,7 @@ def at_each(world: World, happening: Callable[[], object]) -> Iterator[Remote]:
 
 def test_collection_while_an_export_runs(world: World) -> None:
     shared = []
-    for interrupted in at_each(world, world.collect):
+    for interrupted in at_each(world, world.collect, step=3):
         world.export_and_delete()
         with Repository.open(interrupted).writing() as session:
             layers = [
@@ -161,7 +164,7 @@ def test_collection_while_an_import_runs(world: World) -> None:
         delete_export(world.repository, one)
         world.collect()
 
-    for interrupted in at_each(world, delete_and_collect):
+    for interrupted in at_each(world, delete_and_collect, step=1):
         one = export(world.remote, [OLD], world.stored)
         try:
             with Repository.open(interrupted).reading(one) as session:
@@ -206,7 +209,7 @@ def test_layers_are_repacked_while_an_import_runs(world: World) -> None:
         world.collect()
         world.collect()
 
-    for interrupted in at_each(world, repack):
+    for interrupted in at_each(world, repack, step=3):
         one = export(world.remote, [OLD], world.stored)
         other = export(world.remote, [OLD[:3]], world.stored)
         with Repository.open(interrupted).reading(other) as session:
@@ -215,7 +218,7 @@ def test_layers_are_repacked_while_an_import_runs(world: World) -> None:
 
 def test_collection_while_an_undeletion_runs(world: World) -> None:
     outcomes = set()
-    for interrupted in at_each(world, world.collect):
+    for interrupted in at_each(world, world.collect, step=1):
         one = world.export_and_delete()
         outcomes.add(undelete(interrupted, one))
         assert (one in world.exports()) == (undelete(world.remote, one) == "undeleted")
@@ -314,7 +317,7 @@ def test_an_exporter_that_was_given_up_wakes_up(world: World) -> None:
             age(path, 3600)
         world.collect()
 
-    for interrupted in at_each(world, give_up):
+    for interrupted in at_each(world, give_up, step=3):
         world.export_and_delete()
         try:
             export(interrupted, [OLD, ALIKE], world.stored)

@@ -188,8 +188,8 @@ def test_pins_come_while_pruning(repository: Repository, remote: Remote, directo
     ):
         one = export(remote, [(1,)], {})
         grow_old(directory, one, 8)
-        other = Repository.open(interrupted)
-        deleted = prune(other, plan_prune(other))
+        plan = plan_prune(repository)
+        deleted = prune(Repository.open(interrupted), plan)
         assert (one in ids(repository)) == (one not in deleted)
         for path in objects(directory, "pins"):
             assert path.name in ids(repository)

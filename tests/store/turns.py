@@ -20,7 +20,7 @@ class Killed(BaseException):
 
 #: Every how many operations something happens. The suite has no time for all of them each time;
 #: ``EVERY_OPERATION=1 pytest tests/store/test_collection_races.py`` takes it.
-STEP = 1 if os.environ.get("EVERY_OPERATION") else 7
+STEP = 1 if os.environ.get("EVERY_OPERATION") else 11
 
 
 class Interrupted:
