@@ -34,7 +34,7 @@ class PackCheck:
         self._sizes: dict[str, int] = {}
 
     def __len__(self) -> int:
-        return len(self._checked)
+        return sum(not self._is_missing(pack) for pack in self._checked)
 
     def faults(self) -> Iterator[Fault]:
         """Yield all that is known to be wrong."""
@@ -66,7 +66,7 @@ class PackCheck:
 
     def look_again(self) -> None:
         """Forget which packs are missing."""
-        for pack in [pack for pack, fault in self._faults.items() if fault.missing]:
+        for pack in list(filter(self._is_missing, self._faults)):
             del self._faults[pack]
             self._checked.discard(pack)
 
@@ -137,6 +137,9 @@ class PackCheck:
                 yield from self._chunks.fetch(Span(span.index, {number: wanted}))
             except StorageError as error:
                 self._note(span.index.pack, number, self._fault(span.index.pack, error))
+
+    def _is_missing(self, pack: str) -> bool:
+        return pack in self._faults and self._faults[pack].missing
 
     def _note(self, pack: str, frame: int, fault: Fault) -> None:
         if fault.missing:

@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -87,8 +87,11 @@ def verify(
     :param read_data: read every frame, of some exports every one that they use; otherwise frames
         are only read where segments lie, and in packs that are known to be damaged
     :param exports: ids; None: all, and what belongs to no export as well
+    :raises NotFoundError: one of ``exports`` does not exist
     :raises StorageError: the storage node does not answer
     """
+    for export in exports or ():
+        repository.require_export(export)
     verification = _Verification(repository, read_data, exports, progress or Quiet())
     known = load_damage(repository.remote)
     report = verification.run(known)
@@ -118,8 +121,9 @@ class _Verification:
 
     def run(self, known: Damage) -> VerificationReport:
         started = time.monotonic()
-        exports = sorted(self._listed() if self._chosen is None else self._chosen)
-        broken = self._check_exports(exports)
+        listed = self._listed()
+        exports = listed.keys() if self._chosen is None else self._chosen
+        broken = self._check_exports({export: listed.get(export, 0) for export in sorted(exports)})
         if self._chosen is None:
             self._check_all_packs()
             self._found |= {fault: set() for fault in faults_of_sealed(self._remote)}
@@ -154,22 +158,22 @@ class _Verification:
         except StorageError as error:  # a full disk must not hide what was found
             log.warning("The verification leaves no record: %s", error)
 
-    def _listed(self) -> frozenset[str]:
-        """Return the ids of the exports that exist."""
-        ids = (export_id_of(entry.name) for entry in self._remote.list(EXPORTS))
-        return frozenset(filter(None, ids))
+    def _listed(self) -> dict[str, int]:
+        """Return the sizes of the objects of all exports by id."""
+        entries = {export_id_of(entry.name): entry.size for entry in self._remote.list(EXPORTS)}
+        return {export: size for export, size in entries.items() if export}
 
-    def _check_exports(self, exports: Sequence[str]) -> dict[Fault, str]:
+    def _check_exports(self, sizes: Mapping[str, int]) -> dict[Fault, str]:
         """Learn which layers are needed; return the faults of export objects with their ids."""
         broken = {}
-        self._progress.begin("Exports", len(exports))
+        self._progress.begin("Exports", sum(sizes.values()))
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="verify") as threads:
-            for export, layers, fault in map_bounded(self._check_export, exports, threads):
+            for export, layers, fault in map_bounded(self._check_export, sizes, threads):
                 for layer in layers:
                     self._users[layer].append(export)
                 if fault:
                     broken[fault] = export
-                self._progress.advance(1)
+                self._progress.advance(sizes[export])
         return broken
 
     def _check_export(self, export: str) -> tuple[str, Sequence[LayerId], Fault | None]:
@@ -214,12 +218,12 @@ class _Verification:
             self._found.setdefault(fault, set())
 
     def _still_needed(self) -> Collection[LayerId]:
-        there = self._listed()
+        there = self._listed().keys()
         return {layer for layer, users in self._users.items() if not there.isdisjoint(users)}
 
     def _findings(self, broken: dict[Fault, str], known: Damage) -> Iterator[Finding]:
         """Yield what is damaged now, except what was known before and touches no export."""
-        there = self._listed()
+        there = self._listed().keys()
         old = {*map(pack_path, known.packs), *map(layer_object_path, known.layers)}
         for fault, export in broken.items():
             if export in there:

@@ -62,7 +62,9 @@ def test_latest_is_too_vague_to_delete(node: Node, command: str) -> None:
     assert node.ids() == [export_id]
 
 
-@pytest.mark.parametrize("command", ["delete-export", "pin-export", "unpin-export"])
+@pytest.mark.parametrize(
+    "command", ["delete-export", "pin-export", "unpin-export", "verify-exports"]
+)
 @pytest.mark.parametrize("name", ["1999", "20200101T000000Z-00000000", ""])
 def test_an_export_that_does_not_exist(node: Node, command: str, name: str) -> None:
     node.export("one")
