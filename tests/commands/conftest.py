@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from devops_snapshot.shell import main
-from devops_snapshot.store import FileSource, LayerKind
+from devops_snapshot.store import JSON, FileSource, LayerKind
 from tests.store.place import make_file, noise, opened
 
 _AGO = timedelta(days=30).total_seconds()
@@ -68,7 +68,11 @@ class Node:
         with opened(self.directory) as repository, repository.writing() as session:
             with FileSource.open(file) as source:
                 session.add_layer(source, kind=LayerKind.OVERLAY)
-            summary = {"environment": name, "description": f"run of {name}", "size": 100_000}
+            summary: dict[str, JSON] = {
+                "environment": name,
+                "description": f"run of {name}",
+                "size": 100_000,
+            }
             session.publish(b"{}", summary, keep)
         if old:
             path = self.directory / f"exports/{session.export_id}.json"

@@ -13,7 +13,7 @@ import pytest
 
 from devops_snapshot.errors import FormatError, StorageError
 from devops_snapshot.remote import AccessError, Remote, connect
-from devops_snapshot.store import LayerId, LayerKind, Repository
+from devops_snapshot.store import LayerId, LayerKind, Repository, collect
 from devops_snapshot.store.damage import load_damage
 from devops_snapshot.store.deletion import delete_export
 from devops_snapshot.store.history import DATA_VERIFICATION, VERIFICATION, last
@@ -352,11 +352,9 @@ def test_what_goes_meanwhile_is_no_damage(
     """An export is deleted and collected, or its chunks are moved into other packs."""
 
     def delete() -> None:
-        (lab.directory / f"exports/{lab.ids[0]}.json").unlink()
-        lease = lab.ids[0][-8:]
-        for path in objects(lab.directory, "packs", "layers"):
-            if path.name.rpartition(".")[2].startswith(lease):
-                path.unlink()
+        with opened(lab.directory) as repository:
+            delete_export(repository, lab.ids[0])
+            assert collect(repository).packs == 1
 
     def move() -> None:
         old = objects(lab.directory, "packs", "layers")

@@ -15,7 +15,7 @@ from ..quantities import counted, human_duration, size
 
 class Command(DevopsCommand):
     help = (
-        "Delete the exports whose time is over, and with --max-size as many of the oldest as it "
+        "Delete the exports whose time is over. With --max-size, also as many of the oldest as it "
         "takes to fit. Pinned exports, those that are being imported and those younger than the "
         "repository's minimum age stay. Room comes free with the next storage-collect"
     )

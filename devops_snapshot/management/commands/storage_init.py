@@ -17,8 +17,8 @@ from ..storage_node import add_retention_arguments, add_url_argument, told_reten
 
 class Command(DevopsCommand):
     help = (
-        "Make an empty repository on a storage node, after trying whether the node keeps what "
-        "repositories rely on. The first export would make one as well, with the defaults"
+        "Make an empty repository on a storage node. Before, it is tried whether the node keeps "
+        "what repositories rely on. The first export would make one as well, with the defaults"
     )
     group = "Storage nodes"
     examples = [

@@ -19,8 +19,8 @@ from ..storage_node import add_url_argument, told_retention
 
 class Command(DevopsCommand):
     help = (
-        "Show how a storage node is: room, exports, deduplication, how long the free room lasts, "
-        "when it was last collected and verified, and who is at work"
+        "Show how a storage node is. That is: room, exports, deduplication, how long the free room "
+        "lasts, when it was last collected and verified, and who is at work"
     )
     group = "Storage nodes"
     examples = [

@@ -15,7 +15,7 @@ from ..chosen import safely_named
 
 class Command(DevopsCommand):
     help = (
-        "Bring deleted exports back, as long as no storage-collect has removed them for good. "
+        "Bring deleted exports back. That works until a storage-collect has removed them for good. "
         "Without an argument, show what can be brought back"
     )
     group = "Exports"
