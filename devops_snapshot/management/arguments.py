@@ -58,7 +58,7 @@ def add_storage_argument(parser: CommandParser) -> None:
     parser.add_argument(
         "--storage",
         metavar="URL",
-        help="storage node: file:///directory or sftp://user@host/directory; "
+        help="storage node: file:///directory, sftp://user@host/directory or s3://bucket/prefix; "
         "default: $DEVOPS_STORAGE, else a directory under ~/.devops",
     )
 
