@@ -97,7 +97,8 @@ class LayerSurvey:
                 return
             self._packs.look_again()
             objects = self._list()
-            pending = [layer for layer in again if layer in still_needed()]
+            there = still_needed()
+            pending = [layer for layer in again if layer in there]
 
     def _list(self) -> _Objects:
         """Return the objects of each layer."""
