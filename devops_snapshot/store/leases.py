@@ -99,7 +99,7 @@ def revoke_dead(remote: Remote, own: Lease, *, sleep: Sleep = time.sleep) -> lis
     """
     others = [lease for lease in list_leases(remote) if lease != own.id]
     now = own.storage_time() if others else 0.0
-    pulses = {lease: _pulse(remote, lease) for lease in others}
+    pulses = {lease: pulse for lease in others if (pulse := _pulse(remote, lease))}
     silent = {
         lease: pulse
         for lease, pulse in pulses.items()
@@ -141,16 +141,19 @@ def _has_purpose(remote: Remote, lease: str, own: Lease) -> bool:
     return holder is not None and holder.purpose == own.purpose["purpose"]
 
 
-def _pulse(remote: Remote, lease: str) -> Pulse:
+def _pulse(remote: Remote, lease: str) -> Pulse | None:
+    """Return None for a lease that was released since it was listed."""
     directory = lease_directory(lease)
     entries = remote.list(directory)
     if not entries:  # it is just being taken or released
-        with suppress(NotFoundError):
+        try:
             entries = [remote.stat(directory)]
+        except NotFoundError:
+            return None
     beats = (_BEAT.fullmatch(entry.name) for entry in entries)
     return Pulse(
         beat=max((int(beat[1]) for beat in beats if beat), default=-1),
-        modified=max((entry.modified for entry in entries), default=0.0),
+        modified=max(entry.modified for entry in entries),
     )
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from devops_snapshot.errors import NotFoundError, StorageError
-from devops_snapshot.remote import Remote, connect
+from devops_snapshot.remote import Entry, Remote, connect
 from devops_snapshot.store import Repository
 from devops_snapshot.store import lease as lease_module
 from devops_snapshot.store.lease import BEAT_SECONDS, Lease, hold_lease
@@ -212,6 +213,29 @@ def test_nobody_waits_where_all_are_fresh(remote: Remote, directory: Path) -> No
             raise AssertionError("there is nothing to wait for")
 
         assert revoke_dead(remote, own, sleep=nap) == []
+
+
+def test_nobody_waits_for_who_has_just_ended(remote: Remote, directory: Path) -> None:
+    class Slow:
+        """Between listing the leases and looking at them, time passes."""
+
+        def list(self, path: str) -> list[Entry]:
+            entries = remote.list(path)
+            if path == "leases":
+                short.close()
+            return entries
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(remote, name)
+
+    def nap(_seconds: float) -> None:
+        raise AssertionError("there is nothing to wait for")
+
+    with ExitStack() as short, hold_lease(remote, {"purpose": "collect"}) as own:
+        ended = short.enter_context(hold_lease(remote, {"purpose": "export"}))
+        slow: Any = Slow()
+        assert revoke_dead(slow, own, sleep=nap) == []
+        assert not (directory / ended.directory).exists()
 
 
 def test_a_clock_that_was_set_back_makes_nobody_immortal(remote: Remote, directory: Path) -> None:
