@@ -9,7 +9,7 @@ import shutil
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -81,11 +81,13 @@ def _measure_local(data: Disks, room: Path, *, turned: bool) -> Iterator[Measure
     for step, images in ((FIRST, data.first), (SECOND, data.second)):
         files = _place(images, room / "pool")
         for name, tool in reversed(order) if turned else order:
+            _warm(files)
             cost = run(tool.export(files), tool.environment)
             yield _said(Measurement(name, step, cost, _used(tool.repository)))
     for name, tool in reversed(order) if turned else order:
         target = room / f"{name}-import"
         target.mkdir()
+        _warm(path for path in tool.repository.rglob("*") if path.is_file())
         cost = run(tool.restore(files), tool.environment, target)
         _check(files, target)
         yield _said(Measurement(name, IMPORT, cost, _used(target)))
@@ -155,6 +157,14 @@ def _place(images: Sequence[Path], pool: Path) -> list[Path]:
             source.symlink_to(image)
             shutil.copyfile(image, file)
     return files
+
+
+def _warm(files: Iterable[Path]) -> None:
+    """Have files in the page cache: borg drops what it has read or written."""
+    for path in files:
+        with path.open("rb", buffering=0) as file:
+            while file.read(MIB):
+                pass
 
 
 def _check(files: Sequence[Path], target: Path) -> None:
