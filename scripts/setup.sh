@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 PACKAGES="libvirt-daemon-system libvirt-clients libvirt-dev qemu-system-x86 qemu-utils
     dnsmasq-base iproute2 iptables openssh-server openssh-client postgresql libpq-dev
-    isolinux syslinux-common xorriso busybox-static cpio
+    isolinux syslinux-common xorriso busybox-static cpio btrfs-progs
     python3 python3-venv python3-dev gcc pkg-config git ca-certificates"
 GUEST_KERNEL=linux-image-cloud-amd64
 POLICY=/usr/sbin/policy-rc.d # what maintainer scripts ask before they start a service

@@ -15,13 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 from devops_snapshot.errors import FormatError, NotFoundError, StorageError
-from devops_snapshot.remote import Entry, Remote
+from devops_snapshot.remote import Remote
 
 from .bounded import map_bounded
 from .chunk_table import Place
+from .inventory import list_packs
 from .known_chunks import KnownChunks
 from .lease import Lease
-from .names import PACKS, is_pack_name, pack_path
+from .names import pack_path
 from .own_packs import OwnPacks
 from .pack import PackIndex
 from .pack_indexes import PackIndexes
@@ -222,10 +223,3 @@ class ChunkIndex:
             return None
         self._sizes[pack] = size
         return index
-
-
-def list_packs(remote: Remote, threads: ThreadPoolExecutor) -> list[Entry]:
-    """Return all packs of a repository."""
-    directories = [f"{PACKS}/{entry.name}" for entry in remote.list(PACKS) if entry.is_directory]
-    listings: Iterable[list[Entry]] = threads.map(remote.list, directories)
-    return [entry for listing in listings for entry in listing if is_pack_name(entry.name)]

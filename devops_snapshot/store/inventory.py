@@ -44,10 +44,14 @@ class LayerObjects:
         return self._found[first:last]  # "/" comes right after "."
 
 
+def list_packs(remote: Remote, threads: Executor) -> list[Entry]:
+    """Return all packs of a repository."""
+    return [entry for entry in _list(remote, PACKS, threads) if is_pack_name(entry.name)]
+
+
 def list_pack_sizes(remote: Remote, threads: Executor) -> Mapping[str, int]:
     """Return the size of every pack in bytes, by name."""
-    entries = _list(remote, PACKS, threads)
-    return {entry.name: entry.size for entry in entries if is_pack_name(entry.name)}
+    return {entry.name: entry.size for entry in list_packs(remote, threads)}
 
 
 def list_layer_objects(remote: Remote, threads: Executor) -> LayerObjects:

@@ -38,12 +38,12 @@ class Expired:
     """An export that is to go.
 
     :param age: since publication, by the storage node's clock
-    :param reason: for people to read
+    :param keep: its time, which is over; None: there is no room for it
     """
 
     entry: ExportEntry
     age: timedelta
-    reason: str
+    keep: timedelta | None
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def _plan(candidates: _Candidates, room: _Room, max_size: int | None, now: datet
             kept.append(entry)
             kept_bytes = taken
         else:
-            crowded_out.append(Expired(entry, now - entry.stored, f"beyond {max_size} bytes"))
+            crowded_out.append(Expired(entry, now - entry.stored, keep=None))
     expired = [*candidates.expired, *crowded_out]
     return PrunePlan(
         expired=sorted(expired, key=lambda item: _oldest_first(item.entry)),
@@ -106,9 +106,8 @@ def prune(repository: Repository, plan: PrunePlan) -> list[str]:
     Until a collection has run, it can be undeleted.
     """
     deleted = []
-    for item in plan.expired:
-        export_id = item.entry.id
-        in_use = exports_in_use(read_holders(repository.remote))
+    in_use = exports_in_use(read_holders(repository.remote))
+    for export_id in (item.entry.id for item in plan.expired):
         if export_id in in_use or is_pinned(repository.remote, export_id):
             continue
         with suppress(NotFoundError):  # deleted meanwhile
@@ -161,7 +160,7 @@ class _Candidates:
             if entry.id in untouchable or age < retention.min_age:
                 protected.append(entry)
             elif age >= keep:
-                expired.append(Expired(entry, age, f"older than {keep}"))
+                expired.append(Expired(entry, age, keep))
             else:
                 others.append(entry)
         return cls(expired, protected, others)

@@ -13,10 +13,10 @@ from typing import Any
 from devops_snapshot.errors import StorageError
 from devops_snapshot.remote import Entry, Remote
 
-from .chunk_index import list_packs
 from .damage import load_damage
 from .envelope import ExportEntry
 from .history import COLLECTION, DATA_VERIFICATION, VERIFICATION, Event, last
+from .inventory import list_packs
 from .lease import BEAT_SECONDS
 from .leases import Holder, list_leases, read_holder
 from .names import DELETED, EXPORTS, LAYERS, export_id_of, lease_directory

@@ -20,11 +20,11 @@ from devops_snapshot.progress import Progress, Quiet
 from devops_snapshot.remote import AccessError, Entry, Remote
 
 from .bounded import map_bounded
-from .chunk_index import list_packs
 from .damage import Damage, load_damage, replace_damage
 from .envelope import decode_envelope, decode_layers
 from .fault import EXPORT, LAYER, PACK, Fault, State, fault_of
 from .history import DATA_VERIFICATION, VERIFICATION, record
+from .inventory import list_packs
 from .jsontypes import JSON
 from .layer_survey import LayerSurvey
 from .lease import hold_lease

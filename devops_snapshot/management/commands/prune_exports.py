@@ -8,7 +8,7 @@ from django.core.management.base import CommandParser
 
 from ...console import DevopsCommand, human_size
 from ...remote import connect
-from ...store import PrunePlan, Repository, plan_prune, prune
+from ...store import Expired, PrunePlan, Repository, plan_prune, prune
 from ..arguments import add_storage_argument, storage_url
 from ..quantities import counted, human_duration, size
 
@@ -59,7 +59,7 @@ class Command(DevopsCommand):
                         item.entry.id,
                         item.entry.summary.get("environment", ""),
                         human_duration(item.age),
-                        item.reason,
+                        _reason(item),
                     )
                     for item in plan.expired
                 ],
@@ -72,6 +72,10 @@ class Command(DevopsCommand):
             )
 
 
+def _reason(item: Expired) -> str:
+    return "no room" if item.keep is None else f"kept for {human_duration(item.keep)}"
+
+
 def _told(plan: PrunePlan, deleted: int | None) -> str:
     number = len(plan.expired) if deleted is None else deleted
     verb = f"{'Would delete' if deleted is None else 'Deleted'} {counted(number, 'export')}"
@@ -82,7 +86,7 @@ def _told(plan: PrunePlan, deleted: int | None) -> str:
 def _document(plan: PrunePlan, deleted: list[str]) -> dict[str, Any]:
     return {
         "expired": [
-            {"id": item.entry.id, "age_seconds": item.age.total_seconds(), "reason": item.reason}
+            {"id": item.entry.id, "age_seconds": item.age.total_seconds(), "reason": _reason(item)}
             for item in plan.expired
         ],
         "kept": [entry.id for entry in plan.kept],
