@@ -23,11 +23,20 @@ def read_sealed(path: Path, magic: str) -> tuple[dict[str, Any], bytes]:
     head = json.loads(line)
     assert (head["magic"], head["version"]) == (magic, 1)
     assert list(head)[:2] == ["magic", "version"]
+    assert list(head)[-1] == "checksum"
+    assert not any(features_of(head))
     if "body_size" in head:
         assert (len(body), blake3(body).hexdigest()) == (head["body_size"], head["body_blake3"])
     else:
         assert body == b""
     return head, body
+
+
+def features_of(head: dict[str, Any]) -> list[str]:
+    """Return the names of all features; a repository has several lists of them."""
+    features = head.get("features", [])
+    lists = features.values() if isinstance(features, dict) else [features]
+    return [name for names in lists for name in names]
 
 
 def read_pack(path: Path) -> list[tuple[bytes, bytes]]:
@@ -72,25 +81,49 @@ def read_frame(data: bytes, plain_size: int, count: int) -> bytes:
 
 
 def read_layer(root: Path, layer_id: str) -> bytes:
-    """Return the file that a layer is."""
-    path = next((root / "layers" / layer_id[:2]).glob(f"{layer_id}.*"))
+    """Return the file that a layer is, from an object of it whose packs are all there."""
+    for path in (root / "layers" / layer_id[:2]).glob(f"{layer_id}.*"):
+        head, sections = read_sections(path)
+        packs = [root / "packs" / name[:2] / name for name in sections[1].decode().splitlines()]
+        if all(pack.exists() for pack in packs):
+            return read_content(layer_id, head, sections, [read_pack(pack) for pack in packs])
+    raise AssertionError(f"no object of layer {layer_id} can be read")
+
+
+def read_sections(path: Path) -> tuple[dict[str, Any], list[bytes]]:
+    """Return the head of a layer object and the sections of its body."""
     head, body = read_sealed(path, "devops-snapshot layer")
-    assert (head["id"], head["chunk_size"]) == (layer_id, CHUNK)
-    encoding = head["encoding"]
-    if encoding == "ram":
-        encoding += f"\norigin {head['origin']['size']} {head['origin']['digest']}"
-    body = zstandard.ZstdDecompressor().decompress(body)
+    assert f"{head['id']}." == path.name[:65]
+    plain = zstandard.ZstdDecompressor().decompress(body)
+    assert sum(head["sections"]) == len(plain)
     sections = []
     for size in head["sections"]:
-        sections.append(body[:size])
-        body = body[size:]
-    segments, names, segment_runs, chunk_runs = sections
+        sections.append(plain[:size])
+        plain = plain[size:]
+    return head, sections
+
+
+def read_content(
+    layer_id: str,
+    head: dict[str, Any],
+    sections: list[bytes],
+    packs: list[list[tuple[bytes, bytes]]],
+) -> bytes:
+    """Return the file that a layer is.
+
+    :param packs: the chunks of each pack of its table
+    """
+    segments, _, segment_runs, chunk_runs = sections
+    assert head["chunk_size"] == CHUNK
+    encoding = head["encoding"]
+    assert encoding in ("plain", "ram")
+    if encoding == "ram":
+        encoding += f"\norigin {head['origin']['size']} {head['origin']['digest']}"
     identity = (
         f"devops-snapshot layer 1\nsize {head['size']}\nchunk_size {CHUNK}\nencoding {encoding}\n"
         f"root {blake3(segments).hexdigest()}\n"
     )
     assert blake3(identity.encode()).hexdigest() == layer_id
-    packs = [read_pack(root / "packs" / name[:2] / name) for name in names.decode().splitlines()]
     places = {n: packs[p][c] for n, p, c in read_runs(segment_runs)}
     digests: list[bytes] = []
     chunk_count = -(-head["size"] // CHUNK)
@@ -113,7 +146,10 @@ def read_layer(root: Path, layer_id: str) -> bytes:
 def unfold(content: bytes, origin: dict[str, Any]) -> bytes:
     """Return the saved memory that the content of a layer with encoding ``ram`` stands for."""
     (count,) = struct.unpack("<Q", content[-8:])
-    recipe = content[len(content) - 8 - 21 * count : -8]
+    assert 0 < count <= 4194304
+    end = len(content) - 8 - 21 * count
+    assert end >= 0
+    recipe = content[end:-8]
     headers = struct.unpack(f"<{count}Q", recipe[: 8 * count])
     sources = struct.unpack(f"<{count}Q", recipe[8 * count : 16 * count])
     units = struct.unpack(f"<{count}I", recipe[16 * count : 20 * count])
@@ -121,10 +157,12 @@ def unfold(content: bytes, origin: dict[str, Any]) -> bytes:
     for header, source, number, kind in zip(
         headers, sources, units, recipe[20 * count :], strict=True
     ):
+        assert kind in (0, 1, 2)
+        assert number
+        assert source + number * (1, 4096, 0)[kind] <= end
         if kind == 0:
             parts.append(content[source : source + number])
             continue
-        assert kind in (1, 2)
         for page in range(number):
             parts.append(struct.pack(">Q", header + page * 4096))
             start = source + page * 4096
@@ -135,13 +173,46 @@ def unfold(content: bytes, origin: dict[str, Any]) -> bytes:
 
 
 def read_runs(data: bytes) -> list[tuple[int, int, int]]:
-    """Return (number in the layer, pack, number in the pack)."""
+    """Return (number in the layer, pack, number in the pack), ascending."""
     count = len(data) // 20
     firsts = struct.unpack(f"<{count}Q", data[: 8 * count])
     rest = struct.unpack(f"<{3 * count}I", data[8 * count :])
     lengths, packs, chunks = rest[:count], rest[count : 2 * count], rest[2 * count :]
-    return [
+    assert all(lengths)
+    found = [
         (first + step, pack, chunk + step)
         for first, length, pack, chunk in zip(firsts, lengths, packs, chunks, strict=True)
         for step in range(length)
     ]
+    numbers = [number for number, _, _ in found]
+    assert numbers == sorted(set(numbers))
+    return found
+
+
+def read_samples(path: Path) -> tuple[set[tuple[int, str]], set[str]]:
+    """Return (key, pack) of each sample, and the packs that the batch tells of."""
+    head, body = read_sealed(path, "devops-snapshot samples")
+    samples, packs = head["samples"], head["packs"]
+    assert len(body) == 12 * samples + 20 * packs
+    keys = struct.unpack(f"<{samples}Q", body[: 8 * samples])
+    assert list(keys) == sorted(keys)
+    numbers = struct.unpack(f"<{samples}I", body[8 * samples : 12 * samples])
+    table = [
+        f"{lease.hex()}-{number}"
+        for lease, number in struct.iter_unpack("<16sI", body[12 * samples :])
+    ]
+    return {(key, table[n]) for key, n in zip(keys, numbers, strict=True)}, set(table)
+
+
+def samples_of(path: Path) -> set[tuple[int, str]]:
+    """Return the samples of a pack, from what it holds."""
+    digests = [digest for digest, _ in read_pack(path) if digest[31] < 2]
+    return {(int.from_bytes(digest[:8], "little"), path.name) for digest in digests}
+
+
+def read_summary(path: Path) -> list[bytes]:
+    """Return first lines of exports."""
+    head, body = read_sealed(path, "devops-snapshot summary")
+    plain = zstandard.ZstdDecompressor().decompress(body)
+    assert head["size"] == len(plain)
+    return plain.splitlines(keepends=True)

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from devops_snapshot.store import LayerId
+import pytest
 
-from .foreign_reader import read_layer, read_sealed
+from devops_snapshot.store import (
+    LayerId,
+    catalogue,
+    collect,
+    configure,
+    delete_export,
+    pin_export,
+    verify,
+)
+
+from .foreign_reader import read_layer, read_samples, read_sealed, read_summary, samples_of
 from .place import CHUNK, SEGMENT, export, make_file, noise, objects, opened
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "repository-format.rst"
@@ -45,19 +57,70 @@ def test_ids_never_change(tmp_path: Path) -> None:
     ]
 
 
+def test_batches_tell_what_lies_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "repository"
+    monkeypatch.setattr(catalogue, "MANY", 1)
+    with opened(root) as repository:
+        for seed in range(2):
+            export(repository, make_file(tmp_path / f"{seed}", SEGMENT, {0: noise(SEGMENT, seed)}))
+    packs = objects(root, "packs")
+    told = [read_samples(path) for path in objects(root, "samples")]
+    assert set().union(*(samples for samples, _ in told)) == set().union(*map(samples_of, packs))
+    assert {pack for _, table in told for pack in table} == {path.name for path in packs}
+    assert any(samples for samples, _ in told)
+    lines = [line for path in objects(root, "summaries") for line in read_summary(path)]
+    heads = [path.read_bytes().partition(b"\n") for path in objects(root, "exports")]
+    assert sorted(lines) == sorted(line + newline for line, newline, _ in heads)
+
+
+def test_a_foreign_reader_takes_the_object_that_can_be_read(tmp_path: Path) -> None:
+    root = tmp_path / "repository"
+    path = make_file(tmp_path / "file", 3 * CHUNK, {0: noise(3 * CHUNK)})
+    with opened(root) as repository:
+        export(repository, path)
+    for lost in objects(root, "packs"):
+        lost.unlink()
+    with opened(root) as repository:
+        _, (layer,), _ = export(repository, path)
+    assert len(objects(root, "layers")) == 2
+    assert read_layer(root, layer) == path.read_bytes()
+
+
 def test_the_document_names_every_field(tmp_path: Path) -> None:
-    with opened(tmp_path / "repository") as repository, repository.writing() as session:
-        session.publish(b"", {})
-        leases = objects(tmp_path / "repository", "leases")
-        (lease,) = (path for path in leases if path.name == "lease.json")
-        head, _ = read_sealed(lease, "devops-snapshot lease")
-    export(repository, make_file(tmp_path / "file", 5, {}))
-    fields = set(head)
-    for path in objects(tmp_path / "repository", "layers", "exports"):
-        kind = "layer" if "layers" in path.parts else "export"
-        fields |= set(read_sealed(path, f"devops-snapshot {kind}")[0])
-    fields |= set(
-        read_sealed(tmp_path / "repository" / "repository.json", "devops-snapshot repository")[0]
-    )
+    root = tmp_path / "repository"
     documented = set(re.findall(r"``([a-z_0-9]+)``", DOCUMENT.read_text()))
-    assert fields <= documented, fields - documented
+    magics = set()
+    with filled(root, tmp_path):
+        for path, magic in sealed_objects(root):
+            head, _ = read_sealed(path, f"devops-snapshot {magic}")
+            assert head.keys() <= documented, path
+            magics.add(magic)
+    text = " ".join(DOCUMENT.read_text().split())
+    assert magics == set(re.findall(r"agic ``devops-snapshot (\w+)``", text))
+
+
+@contextmanager
+def filled(root: Path, place: Path) -> Iterator[None]:
+    """Make a repository that has an object of each kind for a while."""
+    files = [make_file(place / f"{n}", CHUNK, {0: noise(CHUNK, n)}) for n in range(3)]
+    with pytest.MonkeyPatch.context() as patch, opened(root) as repository:
+        patch.setattr(catalogue, "MANY", 1)
+        ids = [export(repository, path)[0] for path in files]
+        pin_export(repository, ids[0], by="somebody")
+        configure(repository)
+        pack = next(path for path in objects(root, "packs") if path.name[:8] == ids[1][-8:])
+        pack.write_bytes(pack.read_bytes()[:-1])
+        assert verify(repository).findings
+        delete_export(repository, ids[1])
+        with repository.reading(ids[0]):  # what is condemned waits until its lease has ended
+            collect(repository)
+            delete_export(repository, export(repository, files[2])[0])
+            yield
+
+
+def sealed_objects(root: Path) -> Iterator[tuple[Path, str]]:
+    """Yield each object that begins as sealed ones do, with what its magic says."""
+    for path in objects(root):
+        match = re.match(rb'\{"magic":"devops-snapshot (\w+)"', path.read_bytes())
+        if match:
+            yield path, match[1].decode()
