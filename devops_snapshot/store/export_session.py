@@ -197,7 +197,8 @@ class ExportSession:
         parent: LayerId | None,
         progress: Progress,
     ) -> Layer:
-        builder = LayerBuilder(partial(self._keep, kind), self._tally)
+        keep_segment = partial(self._keep, kind, segment=True)
+        builder = LayerBuilder(partial(self._keep, kind), keep_segment, self._tally)
         done = 0
         for window in self._prepared_windows(source):
             for block in window:
@@ -229,11 +230,13 @@ class ExportSession:
         self._index.prepare(digests_of(window))
         return window
 
-    def _keep(self, kind: LayerKind, digest: bytes, data: Data) -> tuple[Place, bool]:
+    def _keep(
+        self, kind: LayerKind, digest: bytes, data: Data, *, segment: bool = False
+    ) -> tuple[Place, bool]:
         place = self._index.find(digest)
         if place:
             return place, False
-        return self._packs.store(digest, data, kind), True
+        return self._packs.store(digest, data, kind, segment=segment), True
 
     def _write_layer(self, layer_id: LayerId, layer: bytes) -> None:
         """Write a layer object, unless one is there that may be relied upon."""

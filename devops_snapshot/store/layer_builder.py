@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from .blocks import Block
 from .chunk_table import Place
+from .frame import FRAME_PLAIN_LIMIT
 from .hashing import DIGEST_SIZE, HOLE, SEGMENT_CHUNKS, Data, digest
 from .runs import Runs
 
 Keep = Callable[[bytes, Data], tuple[Place, bool]]  # (digest, data) -> place, was it lacking
 
 _SEGMENT_SIZE = SEGMENT_CHUNKS * DIGEST_SIZE
+_SEGMENTS_TOGETHER = FRAME_PLAIN_LIMIT // _SEGMENT_SIZE  # of 2 GiB of the file
 _HOLES = bytes(_SEGMENT_SIZE)
 
 
@@ -33,13 +35,16 @@ class Tally:
 class LayerBuilder:
     """Takes the chunks of a file in ascending order.
 
-    :param keep: called for every chunk and every segment that is not all zeros
+    :param keep: called for every chunk that is not all zeros
+    :param keep_segment: likewise for segments, many in a row, since they are read together
     """
 
-    def __init__(self, keep: Keep, tally: Tally) -> None:
+    def __init__(self, keep: Keep, keep_segment: Keep, tally: Tally) -> None:
         self._keep = keep
+        self._keep_segment = keep_segment
         self._tally = tally
         self._digests = bytearray()  # of the segment that is not full yet
+        self._waiting: list[tuple[int, bytes, bytes]] = []  # segments: number, digest, bytes
         self._next = 0
         self.segments = bytearray()
         self.chunk_runs = Runs()
@@ -64,6 +69,7 @@ class LayerBuilder:
         """End the last segment."""
         if self._digests:
             self._end_segment()
+        self._store_segments()
 
     def _add_chunk(self, key: bytes, data: Data) -> None:
         if key == HOLE:
@@ -91,6 +97,13 @@ class LayerBuilder:
             self.segments += HOLE
             return
         key = digest(segment)
-        place, _ = self._keep(key, segment)
-        self.segment_runs.append(len(self.segments) // DIGEST_SIZE, place)
+        self._waiting.append((len(self.segments) // DIGEST_SIZE, key, segment))
         self.segments += key
+        if len(self._waiting) == _SEGMENTS_TOGETHER:
+            self._store_segments()
+
+    def _store_segments(self) -> None:
+        for number, key, segment in self._waiting:
+            place, _ = self._keep_segment(key, segment)
+            self.segment_runs.append(number, place)
+        self._waiting.clear()

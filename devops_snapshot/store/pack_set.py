@@ -36,10 +36,13 @@ class PackSet:
         writers = [writer for _, writer in [*self._open.values(), *self._draining]]
         return self._bytes_finished + sum(writer.bytes_sent for writer in writers)
 
-    def store(self, digest: bytes, data: Data, kind: LayerKind) -> Place:
-        """Append a chunk to the open pack of its kind and return where it will lie."""
+    def store(self, digest: bytes, data: Data, kind: LayerKind, *, segment: bool = False) -> Place:
+        """Append a chunk to the open pack of its kind and return where it will lie.
+
+        :param segment: it is a segment: those lie in frames of their own
+        """
         number, writer = self._open.get(kind) or self._start(kind)
-        writer.add(digest, data)
+        writer.add(digest, data, segment=segment)
         place = self._index.add(digest, number)
         if writer.is_full():
             self._drain(kind)

@@ -40,6 +40,7 @@ class PackWriter:
         self._sizes = array("I")
         self._frame: list[Data] = []
         self._frame_size = 0
+        self._of_segments = False  # the frame that is being filled
         self._frames: list[PackedFrame] = []
         self._end = HEADER.size  # of the frames that are compressed
         self._plain_given = 0  # bytes handed to compression; changed by the adding thread only
@@ -48,10 +49,11 @@ class PackWriter:
         self._cancelled = threading.Event()
         self._sending = send.submit(lease.write, pack_path(name), self._blocks())
 
-    def add(self, digest: bytes, data: Data) -> None:
-        """Append a chunk."""
-        if self._frame_size + len(data) > FRAME_PLAIN_LIMIT:
+    def add(self, digest: bytes, data: Data, *, segment: bool) -> None:
+        """Append a chunk; segments share no frame with others, for they are read without them."""
+        if self._frame_size + len(data) > FRAME_PLAIN_LIMIT or segment != self._of_segments:
             self._end_frame()
+            self._of_segments = segment
         self._digests += digest
         self._sizes.append(len(data))
         self._frame.append(data)

@@ -104,7 +104,7 @@ def test_what_is_damaged_stays_where_it_is(
     kept = export(remote, [tuple(range(3)), tuple(range(90, 93))], stored)
     delete_export(repository, old)
     data = bytearray(pack.read_bytes())
-    data[PackIndexes(remote, repository.cache).load(pack.name).frames[-2].offset + 40] ^= 1
+    data[PackIndexes(remote, repository.cache).load(pack.name).frames[-3].offset + 40] ^= 1
     pack.write_bytes(data)
     collect(repository, sleep=at_once)
     first, _ = stored[kept].layers
