@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from devops_snapshot.store.envelope import encode_envelope
-from devops_snapshot.store.hashing import CHUNK_SIZE, DIGEST_SIZE, SEGMENT_CHUNKS, digest
-from devops_snapshot.store.layer import Layer, encode_layer
-from devops_snapshot.store.names import LayerId, export_path, layer_path, pack_path
-from devops_snapshot.store.pack import (
+from devops_snapshot.store.dedup.samples import SAMPLES, Sampler
+from devops_snapshot.store.exports.summaries import SUMMARIES, encode_summary
+from devops_snapshot.store.format.envelope import encode_envelope
+from devops_snapshot.store.format.hashing import CHUNK_SIZE, DIGEST_SIZE, SEGMENT_CHUNKS, digest
+from devops_snapshot.store.format.layer import Layer, encode_layer
+from devops_snapshot.store.format.names import LayerId, export_path, layer_path, pack_path
+from devops_snapshot.store.format.pack import (
     HEADER,
     LayerKind,
     PackedFrame,
@@ -23,9 +25,7 @@ from devops_snapshot.store.pack import (
     pack_header,
     trailer_size,
 )
-from devops_snapshot.store.runs import Run, Runs
-from devops_snapshot.store.samples import SAMPLES, Sampler
-from devops_snapshot.store.summaries import SUMMARIES, encode_summary
+from devops_snapshot.store.format.runs import Run, Runs
 
 PACK_CHUNKS = 8 * SEGMENT_CHUNKS  # and its segments: 62 MiB if half of the data is compressed away
 LAYER_PACKS = 10  # 1.25 GiB

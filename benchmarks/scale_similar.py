@@ -16,10 +16,10 @@ from tabulate import tabulate
 from devops_snapshot.remote import connect
 from devops_snapshot.store import FileSource, LayerKind, Repository, chunk_index
 from devops_snapshot.store.cache import Cache
-from devops_snapshot.store.chunk_index import WINDOW, ChunkIndex
-from devops_snapshot.store.hashing import CHUNK_SIZE, digest
-from devops_snapshot.store.pack_indexes import PackIndexes
-from devops_snapshot.store.samples import SAMPLES, Sampler
+from devops_snapshot.store.dedup.chunk_index import WINDOW, ChunkIndex
+from devops_snapshot.store.dedup.pack_indexes import PackIndexes
+from devops_snapshot.store.dedup.samples import SAMPLES, Sampler
+from devops_snapshot.store.format.hashing import CHUNK_SIZE, digest
 
 from .scale_repository import PACK_CHUNKS, make_pack
 

@@ -1,22 +1,22 @@
 """The content-addressed repository: every chunk stored once, every byte verified when read."""
 
-from .collection import CollectionReport, collect
-from .deletion import delete_export, deleted_exports, undelete_export
-from .envelope import ExportEntry
+from .collection.collect import CollectionReport, collect
 from .export_session import ExportSession, Stats
+from .exports.deletion import delete_export, deleted_exports, undelete_export
+from .exports.pins import pin_export, pinned_exports, unpin_export
+from .exports.prune import Expired, PrunePlan, plan_prune, prune
+from .exports.retention import Retention, configure
+from .format.envelope import ExportEntry
+from .format.jsontypes import JSON
+from .format.names import LayerId, is_export_id
+from .format.pack import LayerKind
+from .health.status import Status, Worker, status
+from .health.verification import Finding, VerificationReport, verify
 from .import_session import ImportSession
-from .jsontypes import JSON
-from .layer_reader import LayerReader, RestoreStats
-from .layer_sink import FileSink, LayerSink
-from .layer_source import Extent, FileSource, LayerSource
-from .names import LayerId, is_export_id
-from .pack import LayerKind
-from .pins import pin_export, pinned_exports, unpin_export
-from .prune import Expired, PrunePlan, plan_prune, prune
+from .reading.layer_reader import LayerReader, RestoreStats
+from .reading.layer_sink import FileSink, LayerSink
 from .repository import Repository
-from .retention import Retention, configure
-from .status import Status, Worker, status
-from .verification import Finding, VerificationReport, verify
+from .writing.layer_source import Extent, FileSource, LayerSource
 
 __all__ = [
     "JSON",

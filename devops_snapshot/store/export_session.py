@@ -13,27 +13,27 @@ from functools import partial
 from devops_snapshot.errors import NotFoundError
 from devops_snapshot.remote import Remote
 
-from .allocator import keep_blocks
-from .blocks import Block, digests_of, hashed_windows
 from .bounded import ahead
-from .chunk_index import ChunkIndex
-from .chunk_table import Place
-from .condemned import Avoided
-from .envelope import encode_envelope
-from .file_state import FileState
-from .hashing import CHUNK_SIZE, Data
-from .jsontypes import JSON
-from .known_files import KnownFile, KnownFiles
-from .layer import Layer, encode_layer, with_own_packs
-from .layer_builder import LayerBuilder, Tally
-from .layer_objects import readable_layers
-from .layer_source import FileSource, LayerSource
+from .collection.condemned import Avoided
+from .dedup.chunk_index import ChunkIndex
+from .dedup.chunk_table import Place
+from .format.envelope import encode_envelope
+from .format.hashing import CHUNK_SIZE, Data
+from .format.jsontypes import JSON
+from .format.layer import Layer, encode_layer, with_own_packs
+from .format.names import LayerId, export_path, layer_path
+from .format.pack import LayerKind
 from .lease import Lease
-from .names import LayerId, export_path, layer_path
-from .pack import LayerKind
-from .pack_set import PackSet
 from .progress import Progress, no_progress, scaled
 from .ram import ram_source
+from .reading.layer_objects import readable_layers
+from .writing.allocator import keep_blocks
+from .writing.blocks import Block, digests_of, hashed_windows
+from .writing.file_state import FileState
+from .writing.known_files import KnownFile, KnownFiles
+from .writing.layer_builder import LayerBuilder, Tally
+from .writing.layer_source import FileSource, LayerSource
+from .writing.pack_set import PackSet
 
 _WINDOWS_AHEAD = 2
 _PARALLEL = 4  # packs looked at at the same time

@@ -7,18 +7,18 @@ import threading
 from devops_snapshot.errors import FormatError, NotFoundError
 from devops_snapshot.remote import Remote
 
-from .chunk_reader import ChunkReader
-from .condemned import Avoided
-from .envelope import Envelope
-from .layer import Layer
-from .layer_content import LayerContent
-from .layer_objects import find_layers
-from .layer_reader import LayerReader, PlainReader, RestoreStats
-from .layer_sink import LayerSink
-from .names import LayerId, pack_path
-from .pack_indexes import PackIndexes
+from .collection.condemned import Avoided
+from .dedup.pack_indexes import PackIndexes
+from .format.envelope import Envelope
+from .format.layer import Layer
+from .format.names import LayerId, pack_path
 from .progress import Progress, no_progress
 from .ram.reader import RamReader
+from .reading.chunk_reader import ChunkReader
+from .reading.layer_content import LayerContent
+from .reading.layer_objects import find_layers
+from .reading.layer_reader import LayerReader, PlainReader, RestoreStats
+from .reading.layer_sink import LayerSink
 
 
 class ImportSession:

@@ -23,9 +23,9 @@ from datetime import datetime, timezone
 from devops_snapshot.errors import ConflictError, NotFoundError, StorageError
 from devops_snapshot.remote import Remote
 
-from .jsontypes import JSON
-from .names import lease_directory
-from .sealed import seal
+from .format.jsontypes import JSON
+from .format.names import lease_directory
+from .format.sealed import seal
 
 log = logging.getLogger(__name__)
 

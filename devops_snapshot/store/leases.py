@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from devops_snapshot.errors import ConflictError, FormatError, NotFoundError
 from devops_snapshot.remote import Remote
 
+from .format.names import LEASES, REVOKED, is_lease_id, lease_directory, revoked_directory
+from .format.sealed import unseal, well_formed
 from .lease import BEAT_SECONDS, WATCHED_BEATS, Lease
-from .names import LEASES, REVOKED, is_lease_id, lease_directory, revoked_directory
-from .sealed import unseal, well_formed
 
 log = logging.getLogger(__name__)
 

@@ -12,16 +12,15 @@ from devops_snapshot.errors import ConflictError, FormatError, NotFoundError, St
 from devops_snapshot.remote import AccessError, Remote
 
 from .cache import Cache
-from .catalogue import Catalogue
-from .chunk_index import ChunkIndex
-from .condemned import Avoided, load_avoided
-from .envelope import Envelope, ExportEntry, decode_envelope
+from .collection.condemned import Avoided, load_avoided
+from .dedup.chunk_index import ChunkIndex
+from .dedup.pack_indexes import PackIndexes
 from .export_session import ExportSession
-from .features import require_known
-from .import_session import ImportSession
-from .known_files import KnownFiles
-from .lease import hold_lease
-from .names import (
+from .exports.catalogue import Catalogue
+from .exports.retention import Retention, load_retention
+from .format.envelope import Envelope, ExportEntry, decode_envelope
+from .format.features import require_known
+from .format.names import (
     EXPORTS,
     LAYERS,
     LEASES,
@@ -30,10 +29,11 @@ from .names import (
     export_path,
     is_export_id,
 )
-from .pack_indexes import PackIndexes
-from .pack_set import PackSet
-from .retention import Retention, load_retention
-from .sealed import seal, unseal, well_formed
+from .format.sealed import seal, unseal, well_formed
+from .import_session import ImportSession
+from .lease import hold_lease
+from .writing.known_files import KnownFiles
+from .writing.pack_set import PackSet
 
 log = logging.getLogger(__name__)
 

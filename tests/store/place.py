@@ -19,7 +19,7 @@ from devops_snapshot.store import (
     Repository,
     Stats,
 )
-from devops_snapshot.store.pack import decode_trailer, trailer_length
+from devops_snapshot.store.format.pack import decode_trailer, trailer_length
 
 CHUNK = 65536
 SEGMENT = 256 * CHUNK

@@ -12,9 +12,9 @@ import pytest
 from devops_snapshot.errors import ConflictError, FormatError
 from devops_snapshot.remote import Remote
 from devops_snapshot.store import LayerKind, Repository, collect, delete_export
-from devops_snapshot.store.history import COLLECTION, last
+from devops_snapshot.store.format.sealed import seal
+from devops_snapshot.store.health.history import COLLECTION, last
 from devops_snapshot.store.lease import hold_lease
-from devops_snapshot.store.sealed import seal
 
 from .model_world import Chunks, Stored, age, at_once, check, export
 from .place import objects

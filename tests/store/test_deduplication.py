@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from devops_snapshot.store import FileSource, LayerKind, Repository
-from devops_snapshot.store.chunk_table import ChunkTable, Place
+from devops_snapshot.store.dedup.chunk_table import ChunkTable, Place
 
 from .place import CHUNK, SEGMENT, export, make_file, noise, objects, opened, restore
 

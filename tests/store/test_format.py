@@ -11,13 +11,13 @@ import pytest
 
 from devops_snapshot.store import (
     LayerId,
-    catalogue,
     collect,
     configure,
     delete_export,
     pin_export,
     verify,
 )
+from devops_snapshot.store.exports import catalogue
 
 from .foreign_reader import read_layer, read_samples, read_sealed, read_summary, samples_of
 from .place import CHUNK, SEGMENT, export, make_file, noise, objects, opened

@@ -11,8 +11,8 @@ import pytest
 
 from devops_snapshot.remote import Remote, connect
 from devops_snapshot.store import Repository
-from devops_snapshot.store.damage import Damage, load_damage, replace_damage
-from devops_snapshot.store.history import COLLECTION, VERIFICATION, last, record
+from devops_snapshot.store.health.damage import Damage, load_damage, replace_damage
+from devops_snapshot.store.health.history import COLLECTION, VERIFICATION, last, record
 from devops_snapshot.store.lease import hold_lease
 
 

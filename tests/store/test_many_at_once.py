@@ -21,7 +21,7 @@ from devops_snapshot.store import (
     delete_export,
     verify,
 )
-from devops_snapshot.store.hashing import digest
+from devops_snapshot.store.format.hashing import digest
 
 from .place import CHUNK, export, make_file, noise, objects, packed_chunks
 

@@ -11,7 +11,7 @@ import pytest
 from devops_snapshot.errors import FormatError
 from devops_snapshot.remote import connect
 from devops_snapshot.store import LayerKind, Repository
-from devops_snapshot.store.condemned import Objects, condemn, load_avoided
+from devops_snapshot.store.collection.condemned import Objects, condemn, load_avoided
 from devops_snapshot.store.lease import hold_lease
 
 from .place import CHUNK, SEGMENT, export, make_file, noise, objects, opened, restore

@@ -21,7 +21,7 @@ from devops_snapshot.store import (
     Repository,
     export_session,
 )
-from devops_snapshot.store.layer import Origin
+from devops_snapshot.store.format.layer import Origin
 from devops_snapshot.store.ram import ram_source
 
 from .foreign_reader import read_layer, read_sealed

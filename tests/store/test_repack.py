@@ -16,9 +16,9 @@ from devops_snapshot.store import (
     plan_prune,
     prune,
 )
-from devops_snapshot.store.copied_pack import Chunk, CopiedPack
-from devops_snapshot.store.pack import PACK_SIZE
-from devops_snapshot.store.pack_indexes import PackIndexes
+from devops_snapshot.store.collection.copied_pack import Chunk, CopiedPack
+from devops_snapshot.store.dedup.pack_indexes import PackIndexes
+from devops_snapshot.store.format.pack import PACK_SIZE
 
 from .model_world import Chunks, Stored, age, at_once, check, export
 from .place import CHUNK, objects

@@ -15,16 +15,13 @@ from devops_snapshot.store import (
     FileSource,
     LayerKind,
     Repository,
-    chunk_index,
-    pack_writer,
-    sample_merge,
 )
 from devops_snapshot.store.cache import Cache
-from devops_snapshot.store.chunk_index import ChunkIndex
-from devops_snapshot.store.known_chunks import KnownChunks
-from devops_snapshot.store.lease import Lease
-from devops_snapshot.store.sample_merge import merge_samples
-from devops_snapshot.store.samples import (
+from devops_snapshot.store.dedup import chunk_index, sample_merge
+from devops_snapshot.store.dedup.chunk_index import ChunkIndex
+from devops_snapshot.store.dedup.known_chunks import KnownChunks
+from devops_snapshot.store.dedup.sample_merge import merge_samples
+from devops_snapshot.store.dedup.samples import (
     RATE,
     SAMPLES,
     Sampler,
@@ -34,6 +31,8 @@ from devops_snapshot.store.samples import (
     key_of,
     neighbours,
 )
+from devops_snapshot.store.lease import Lease
+from devops_snapshot.store.writing import pack_writer
 
 from .merges import fail_after, merging
 from .place import CHUNK, export, make_file, noise, objects, opened, restore

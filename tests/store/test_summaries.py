@@ -13,7 +13,7 @@ import pytest
 from devops_snapshot.errors import StorageError
 from devops_snapshot.remote import Remote, connect
 from devops_snapshot.store import Repository, catalogue, delete_export, undelete_export
-from devops_snapshot.store.summaries import (
+from devops_snapshot.store.exports.summaries import (
     SUMMARIES,
     decode_summary,
     encode_summary,
@@ -173,8 +173,8 @@ def test_merging_makes_one_of_many_and_drops_what_is_gone(
 
 
 def test_large_summaries_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("devops_snapshot.store.summaries._SMALL", 3000)
-    monkeypatch.setattr("devops_snapshot.store.summaries._FULL", 4500)
+    monkeypatch.setattr("devops_snapshot.store.exports.summaries._SMALL", 3000)
+    monkeypatch.setattr("devops_snapshot.store.exports.summaries._FULL", 4500)
     with opened(tmp_path / "repository") as repository:
         ids = publish(repository, 3 * MANY)
         for _ in range(3):

@@ -11,12 +11,12 @@ import pytest
 
 from devops_snapshot.remote import Remote
 from devops_snapshot.store import Repository
-from devops_snapshot.store.chunk_table import Place
-from devops_snapshot.store.inventory import list_pack_sizes
-from devops_snapshot.store.layer import Layer
-from devops_snapshot.store.mark import Marker
-from devops_snapshot.store.runs import Runs
-from devops_snapshot.store.usage import PackShares, Usage
+from devops_snapshot.store.collection.inventory import list_pack_sizes
+from devops_snapshot.store.collection.mark import Marker
+from devops_snapshot.store.collection.usage import PackShares, Usage
+from devops_snapshot.store.dedup.chunk_table import Place
+from devops_snapshot.store.format.layer import Layer
+from devops_snapshot.store.format.runs import Runs
 
 from .model_world import export
 

@@ -14,13 +14,13 @@ import pytest
 from devops_snapshot.errors import FormatError, StorageError
 from devops_snapshot.remote import AccessError, Remote, connect
 from devops_snapshot.store import LayerId, LayerKind, Repository, collect
-from devops_snapshot.store.damage import load_damage
-from devops_snapshot.store.deletion import delete_export
-from devops_snapshot.store.history import DATA_VERIFICATION, VERIFICATION, last
-from devops_snapshot.store.pins import pin_export
-from devops_snapshot.store.retention import configure
-from devops_snapshot.store.sealed import seal
-from devops_snapshot.store.verification import VerificationReport, verify
+from devops_snapshot.store.exports.deletion import delete_export
+from devops_snapshot.store.exports.pins import pin_export
+from devops_snapshot.store.exports.retention import configure
+from devops_snapshot.store.format.sealed import seal
+from devops_snapshot.store.health.damage import load_damage
+from devops_snapshot.store.health.history import DATA_VERIFICATION, VERIFICATION, last
+from devops_snapshot.store.health.verification import VerificationReport, verify
 
 from .place import CHUNK, SEGMENT, export, make_file, noise, objects, opened, restore
 from .saved_memory import PAGE, RAM, pages, saved

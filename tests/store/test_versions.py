@@ -11,7 +11,7 @@ import pytest
 
 from devops_snapshot.errors import FormatError
 from devops_snapshot.store import LayerId, Repository
-from devops_snapshot.store.hashing import digest
+from devops_snapshot.store.format.hashing import digest
 
 from .place import CHUNK, export, make_file, noise, objects, opened, restore
 

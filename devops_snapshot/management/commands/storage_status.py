@@ -11,7 +11,7 @@ from django.core.management.base import CommandParser
 from ...console import DevopsCommand, human_size
 from ...remote import connect
 from ...store import Repository, Status, Worker, status
-from ...store.history import Event
+from ...store.health.history import Event
 from ..arguments import storage_url
 from ..quantities import counted, human_duration
 from ..storage_node import add_url_argument, told_retention

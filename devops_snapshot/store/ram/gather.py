@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from ..hashing import CHUNK_SIZE
-from ..layer_content import LayerContent
+from ..format.hashing import CHUNK_SIZE
+from ..reading.layer_content import LayerContent
 from .recipe import Step
 
 _MOST_CHUNKS = 160  # in memory: 10 MiB

@@ -11,13 +11,13 @@ from functools import partial
 from blake3 import blake3
 
 from ..bounded import map_bounded
-from ..layer import Origin
-from ..layer_content import LayerContent
-from ..layer_reader import THREADS, RestoreStats
-from ..layer_sink import LayerSink
-from ..layer_source import Extent
+from ..format.layer import Origin
+from ..format.sealed import damaged
 from ..progress import Progress
-from ..sealed import damaged
+from ..reading.layer_content import LayerContent
+from ..reading.layer_reader import THREADS, RestoreStats
+from ..reading.layer_sink import LayerSink
+from ..writing.layer_source import Extent
 from .gather import Gathered, gathered
 from .recipe import BYTES, END_SIZE, HEADER, PAGE_SIZE, ZEROS, Recipe, Step, encoded_size
 

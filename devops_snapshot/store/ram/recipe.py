@@ -18,8 +18,8 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ..binary import from_bytes, to_bytes
-from ..sealed import damaged
+from ..format.binary import from_bytes, to_bytes
+from ..format.sealed import damaged
 
 BYTES, PAGES, ZEROS = 0, 1, 2
 PAGE_SIZE = 4096  # bytes

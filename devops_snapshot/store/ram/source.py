@@ -11,8 +11,8 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
 
-from ..layer import Origin
-from ..layer_source import Extent, LayerSource
+from ..format.layer import Origin
+from ..writing.layer_source import Extent, LayerSource
 from .recipe import BYTES, HEADER, PAGE_SIZE, Step
 from .stream import Scan, scan
 

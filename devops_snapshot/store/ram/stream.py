@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 
 from blake3 import blake3
 
-from ..layer import Origin
-from ..layer_source import LayerSource
+from ..format.layer import Origin
+from ..writing.layer_source import LayerSource
 from .recipe import BYTES, HEADER, MAX_STEPS, PAGE_SIZE, PAGES, ZEROS, Recipe
 
 READ_SIZE = 4 << 20  # bytes read at a time

@@ -1,0 +1,1 @@
+"""Removing what no export needs: mark, condemn, remove, repack."""

@@ -1,0 +1,1 @@
+"""Exports as a whole: listing, keeping, pinning, deleting, pruning."""

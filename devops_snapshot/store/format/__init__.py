@@ -1,0 +1,1 @@
+"""What lies in a repository, byte by byte: encoding and decoding, no storage node involved."""

@@ -1,0 +1,1 @@
+"""Whether all is what was written, and how a repository is."""

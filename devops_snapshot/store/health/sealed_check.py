@@ -1,0 +1,62 @@
+"""Checking the small sealed objects beside exports and layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from devops_snapshot.errors import NotFoundError, StorageError
+from devops_snapshot.remote import Remote
+
+from ..format.names import (
+    CONDEMNED,
+    DAMAGED,
+    DELETED,
+    HISTORY,
+    LEASES,
+    PINS,
+    SAMPLES,
+    SETTINGS,
+    SUMMARIES,
+)
+from ..format.sealed import unseal
+from .fault import Fault, fault_of
+
+_FLAT = {
+    SETTINGS: "settings",
+    DELETED: "export",
+    PINS: "pin",
+    SAMPLES: "samples",
+    SUMMARIES: "summary",
+    HISTORY: "history",
+    DAMAGED: "damage",
+}
+_NESTED = {
+    CONDEMNED: {"objects.json": "condemned", "leases.json": "leases"},
+    LEASES: {"lease.json": "lease"},
+}
+
+
+def faults_of_sealed(remote: Remote) -> Iterator[Fault]:
+    """Yield what is wrong with objects that no export needs to be imported."""
+    for path, kind in _objects(remote):
+        try:
+            unseal(kind, remote.read(path), f"{kind.capitalize()} {path}")
+        except NotFoundError:  # it has done its service
+            continue
+        except StorageError as error:
+            fault = fault_of(kind, path, error, remote)
+            if not fault.missing:
+                yield fault
+
+
+def _objects(remote: Remote) -> Iterator[tuple[str, str]]:
+    """Yield path and kind of each object; names that begin with a dot are nobody's business."""
+    for directory, kind in _FLAT.items():
+        for entry in remote.list(directory):
+            if not entry.is_directory and not entry.name.startswith("."):
+                yield f"{directory}/{entry.name}", kind
+    for directory, kinds in _NESTED.items():
+        for inner in remote.list(directory):
+            for entry in remote.list(f"{directory}/{inner.name}"):
+                if entry.name in kinds:
+                    yield f"{directory}/{inner.name}/{entry.name}", kinds[entry.name]

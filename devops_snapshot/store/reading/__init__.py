@@ -1,0 +1,1 @@
+"""What an import does: find layers, fetch chunks, put files together."""

@@ -1,0 +1,106 @@
+"""Reading a layer as the file that it was made from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..bounded import map_bounded
+from ..format.hashing import CHUNK_SIZE, SEGMENT_CHUNKS
+from ..progress import Progress
+from ..writing.layer_source import Extent
+from .chunk_reader import Span
+from .layer_content import LayerContent
+from .layer_sink import LayerSink
+
+THREADS = max(4, os.cpu_count() or 1)
+_WINDOW = 64 * SEGMENT_CHUNKS  # chunks that are planned together: 1 GiB of the file
+
+
+@dataclass(frozen=True)
+class RestoreStats:
+    """What restoring layers has done.
+
+    :param bytes_received: compressed, frames fetched from the repository
+    :param bytes_written: plain, given to the sink; the rest are holes
+    """
+
+    bytes_received: int = 0
+    bytes_written: int = 0
+
+    def __add__(self, other: RestoreStats) -> RestoreStats:
+        return RestoreStats(
+            self.bytes_received + other.bytes_received, self.bytes_written + other.bytes_written
+        )
+
+
+class LayerReader(Protocol):
+    """A file of an export, to be read at any place; a :class:`LayerSource` too."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+
+    def extents(self) -> Iterator[Extent]:
+        """Yield where data is; all else is zeros."""
+
+    def pread(self, offset: int, length: int) -> bytes:
+        """Return ``length`` bytes from ``offset``, fewer only at the end of the file.
+
+        :raises FormatError: the repository is damaged there
+        """
+
+    def restore(self, sink: LayerSink, progress: Progress) -> RestoreStats:
+        """Write the whole file to a sink.
+
+        :raises FormatError: a byte is not what was written; the sink is then to be thrown away
+        """
+
+
+class PlainReader:
+    """A file whose chunks are the content of the layer."""
+
+    def __init__(self, content: LayerContent) -> None:
+        self._content = content
+
+    @property
+    def size(self) -> int:
+        return self._content.size
+
+    def extents(self) -> Iterator[Extent]:
+        return self._content.extents()
+
+    def pread(self, offset: int, length: int) -> bytes:
+        return self._content.pread(offset, length)
+
+    def restore(self, sink: LayerSink, progress: Progress) -> RestoreStats:
+        sink.allocate(self.size)
+        before, written = self._content.bytes_received, 0
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="restore") as threads:
+            for first in range(0, -(-self.size // CHUNK_SIZE), _WINDOW):
+                written += self._restore_window(first, sink, threads, progress)
+        return RestoreStats(self._content.bytes_received - before, written)
+
+    def _restore_window(
+        self, first: int, sink: LayerSink, threads: ThreadPoolExecutor, progress: Progress
+    ) -> int:
+        """Restore the chunks from ``first`` to the end of its window; holes are done at once."""
+
+        def restore_span(span: Span) -> int:
+            written = 0
+            for offset, data in self._content.fetch(span):
+                sink.pwrite(offset, data)
+                written += len(data)
+            return written
+
+        size = min(self.size - first * CHUNK_SIZE, _WINDOW * CHUNK_SIZE)
+        total = 0
+        spans = self._content.plan([range(first, first + _WINDOW)])
+        for written in map_bounded(restore_span, spans, threads):
+            progress(written)
+            total += written
+        progress(size - total)
+        return total

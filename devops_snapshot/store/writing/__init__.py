@@ -1,0 +1,1 @@
+"""What an export does: read files, cut them into chunks, fill packs."""
