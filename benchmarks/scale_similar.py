@@ -14,8 +14,9 @@ from pathlib import Path
 from tabulate import tabulate
 
 from devops_snapshot.remote import connect
-from devops_snapshot.store import FileSource, LayerKind, Repository, chunk_index
+from devops_snapshot.store import FileSource, LayerKind, Repository
 from devops_snapshot.store.cache import Cache
+from devops_snapshot.store.dedup import chunk_index
 from devops_snapshot.store.dedup.chunk_index import WINDOW, ChunkIndex
 from devops_snapshot.store.dedup.pack_indexes import PackIndexes
 from devops_snapshot.store.dedup.samples import SAMPLES, Sampler

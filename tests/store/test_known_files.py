@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from devops_snapshot.remote import connect
-from devops_snapshot.store import FileSource, LayerId, LayerKind, Repository, Stats, file_state
+from devops_snapshot.store import FileSource, LayerId, LayerKind, Repository, Stats
+from devops_snapshot.store.writing import file_state
 
 from .place import CHUNK, make_file, noise, objects, restore
 

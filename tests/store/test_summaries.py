@@ -12,7 +12,8 @@ import pytest
 
 from devops_snapshot.errors import StorageError
 from devops_snapshot.remote import Remote, connect
-from devops_snapshot.store import Repository, catalogue, delete_export, undelete_export
+from devops_snapshot.store import Repository, delete_export, undelete_export
+from devops_snapshot.store.exports import catalogue
 from devops_snapshot.store.exports.summaries import (
     SUMMARIES,
     decode_summary,
