@@ -56,12 +56,12 @@ def _publish(repository: Repository, document: dict[str, Any], directory: Path) 
     entry = repository.exports()[0]
     with repository.reading(entry.id) as old, repository.writing() as session:
         for file in document["files"]:
+            kind = LayerKind.MEMORY if file["role"] == "memory" else LayerKind.OVERLAY
             if file["layer"].startswith("file:"):
                 with FileSource.open(file["layer"].removeprefix("file:")) as source:
-                    file["layer"] = str(session.add_layer(source, kind=LayerKind.OVERLAY))
+                    file["layer"] = session.add_layer(source, kind=kind)
             else:
-                layer = old.layer(LayerId(file["layer"]))
-                session.add_layer(layer, kind=LayerKind.OVERLAY)
+                session.add_layer(old.layer(LayerId(file["layer"])), kind=kind)
         session.publish(json.dumps(document).encode(), dict(entry.summary))
         return session.export_id
 

@@ -107,6 +107,14 @@ def truncated(content: bytes, choose: random.Random) -> bytes:
     return content[: choose.randrange(len(content))]
 
 
+def test_names_that_are_nobodys_business(lab: Lab) -> None:
+    """The format says to ignore them: what a backup program or an administrator left there."""
+    for directory in ("layers", "packs", "exports", "pins", "settings", "samples", "history"):
+        (lab.directory / directory).mkdir(exist_ok=True)
+        (lab.directory / directory / "README").write_text("Do not touch")
+    assert lab.verify(read_data=True).findings == []
+
+
 def test_nothing_is_wrong(lab: Lab) -> None:
     for read_data in (False, True):
         report = lab.verify(read_data=read_data)

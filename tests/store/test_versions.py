@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from devops_snapshot.errors import FormatError
-from devops_snapshot.store import LayerId, Repository
+from devops_snapshot.store import (
+    LayerId,
+    Repository,
+    collect,
+    configure,
+    delete_export,
+    pin_export,
+    plan_prune,
+    prune,
+    undelete_export,
+    unpin_export,
+)
 from devops_snapshot.store.format.hashing import digest
 
 from .place import CHUNK, export, make_file, noise, objects, opened, restore
@@ -107,6 +120,16 @@ def test_repository_features(
         repository.writing(),
     ):
         pass
+    with opened(directory) as repository:
+        for change in (delete_export, undelete_export, partial(pin_export, by="me"), unpin_export):
+            with pytest.raises(FormatError, match="cannot be changed: it uses unknown features"):
+                change(repository, exported[0])
+        with pytest.raises(FormatError, match="cannot be changed: it uses unknown features"):
+            configure(repository, keep=timedelta(days=1))
+        with pytest.raises(FormatError, match="cannot be changed: it uses unknown features"):
+            prune(repository, plan_prune(repository))
+        with pytest.raises(FormatError, match="cannot be collected: it uses unknown features"):
+            collect(repository)
     features(read=["glasses"])
     with pytest.raises(FormatError, match="cannot be read: it uses unknown features glasses"):
         read(directory, exported, tmp_path / "copy2")

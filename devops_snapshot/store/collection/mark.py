@@ -94,8 +94,9 @@ class Marker:
 
         Packs and layer objects first: what a client writes after that cannot be found dead. Then
         leases: of a client whose lease has ended by then, everything was published before. Then
-        exports, and at last once more the layer objects, from which one is chosen: those of every
-        export that was seen are among them.
+        exports, and at last once more the layer objects: those of every export that was seen are
+        among them. One is chosen from both listings, so that one which misses an entry, as those of
+        some network file systems may, harms nobody.
 
         :param without: ids of deleted exports that do not count
         :param prefer: the lease whose layer objects are chosen before others
@@ -111,9 +112,8 @@ class Marker:
             load_condemned(self._remote),
             Objects(frozenset(damage.packs), frozenset(damage.layers)),
         )
-        chosen = self._choose_all(
-            roots, list_layer_objects(self._remote, self._threads), facts, prefer
-        )
+        objects_by_now = objects | list_layer_objects(self._remote, self._threads)
+        chosen = self._choose_all(roots, objects_by_now, facts, prefer)
         needed = {
             self._names[number] for name in chosen.values() for number in self._packs_of[name]
         }

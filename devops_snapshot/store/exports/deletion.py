@@ -42,6 +42,7 @@ def delete_export(repository: Repository, export_id: str) -> None:
     :raises NotFoundError: there is no export with exactly that id
     :raises ConflictError: it is pinned
     """
+    repository.require_feature("write", "changed")
     repository.require_export(export_id)
     if is_pinned(repository.remote, export_id) or not move_to_deleted(repository, export_id):
         raise ConflictError(f"Export {export_id} is pinned", hint=_PINNED_HINT)
@@ -70,6 +71,7 @@ def undelete_export(repository: Repository, export_id: str) -> None:
 
     :raises NotFoundError: it was not deleted, or a collection has removed it for good
     """
+    repository.require_feature("write", "changed")
     remote = repository.remote
     unknown = NotFoundError(
         f"There is no deleted export {export_id!r} at {remote.url}",

@@ -32,6 +32,7 @@ def pin_export(repository: Repository, export_id: str, *, by: str) -> None:
     :raises NotFoundError: there is no such export
     """
     remote = repository.remote
+    repository.require_feature("write", "changed")
     repository.require_export(export_id)
     fields = {"by": by, "when": datetime.now(timezone.utc).isoformat(timespec="seconds")}
     with hold_lease(remote, {"purpose": "pin", "export": export_id}) as lease:
@@ -46,6 +47,7 @@ def pin_export(repository: Repository, export_id: str, *, by: str) -> None:
 
 def unpin_export(repository: Repository, export_id: str) -> None:
     """Let an export expire as others; one that is not pinned is left as it is."""
+    repository.require_feature("write", "changed")
     if is_export_id(export_id):
         with suppress(NotFoundError):
             repository.remote.remove(pin_path(export_id))

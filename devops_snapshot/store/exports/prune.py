@@ -105,6 +105,7 @@ def prune(repository: Repository, plan: PrunePlan) -> list[str]:
 
     Until a collection has run, it can be undeleted.
     """
+    repository.require_feature("write", "changed")
     deleted = []
     in_use = exports_in_use(read_holders(repository.remote))
     for export_id in (item.entry.id for item in plan.expired):

@@ -76,6 +76,7 @@ def configure(
     repository: Repository, *, keep: timedelta | None = None, min_age: timedelta | None = None
 ) -> Retention:
     """Change what is not None, and return the settings that count from now on."""
+    repository.require_feature("write", "changed")
     changes = {"keep": keep, "min_age": min_age}
     given = {name: value for name, value in changes.items() if value is not None}
     _require_positive(given)

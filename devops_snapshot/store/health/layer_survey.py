@@ -102,7 +102,8 @@ class LayerSurvey:
 
     def _list(self) -> _Objects:
         """Return the objects of each layer."""
-        directories = [f"{LAYERS}/{entry.name}" for entry in self._remote.list(LAYERS)]
+        found = self._remote.list(LAYERS)
+        directories = [f"{LAYERS}/{entry.name}" for entry in found if entry.is_directory]
         objects: dict[LayerId, list[Entry]] = defaultdict(list)
         with ThreadPoolExecutor(self._threads) as threads:
             for entries in map_bounded(self._remote.list, directories, threads):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from devops_snapshot.errors import NotFoundError, StorageError
@@ -21,14 +22,14 @@ from ..format.names import (
 from ..format.sealed import unseal
 from .fault import Fault, fault_of
 
-_FLAT = {
-    SETTINGS: "settings",
-    DELETED: "export",
-    PINS: "pin",
-    SAMPLES: "samples",
-    SUMMARIES: "summary",
-    HISTORY: "history",
-    DAMAGED: "damage",
+_FLAT = {  # kind of the objects in a directory, and what they are named like
+    SETTINGS: ("settings", r"\d{8}\.json"),
+    DELETED: ("export", r"\d{8}T\d{6}Z-[0-9a-f]{8}\.json"),
+    PINS: ("pin", r"\d{8}T\d{6}Z-[0-9a-f]{8}"),
+    SAMPLES: ("samples", r"[0-9a-f]{32}.*"),
+    SUMMARIES: ("summary", r"[0-9a-f]{32}.*"),
+    HISTORY: ("history", r"[a-z-]+-[0-9a-f]{32}\.json"),
+    DAMAGED: ("damage", r"[0-9a-f]{32}.*\.json"),
 }
 _NESTED = {
     CONDEMNED: {"objects.json": "condemned", "leases.json": "leases"},
@@ -50,10 +51,10 @@ def faults_of_sealed(remote: Remote) -> Iterator[Fault]:
 
 
 def _objects(remote: Remote) -> Iterator[tuple[str, str]]:
-    """Yield path and kind of each object; names that begin with a dot are nobody's business."""
-    for directory, kind in _FLAT.items():
+    """Yield path and kind of each object; what has another name is nobody's business."""
+    for directory, (kind, form) in _FLAT.items():
         for entry in remote.list(directory):
-            if not entry.is_directory and not entry.name.startswith("."):
+            if not entry.is_directory and re.fullmatch(form, entry.name):
                 yield f"{directory}/{entry.name}", kind
     for directory, kinds in _NESTED.items():
         for inner in remote.list(directory):

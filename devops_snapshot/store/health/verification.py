@@ -90,6 +90,7 @@ def verify(
     :raises NotFoundError: one of ``exports`` does not exist
     :raises StorageError: the storage node does not answer
     """
+    repository.require_feature("write", "verified")  # what is damaged is made known there
     for export in exports or ():
         repository.require_export(export)
     verification = _Verification(repository, read_data, exports, progress or Quiet())
