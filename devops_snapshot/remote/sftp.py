@@ -15,7 +15,7 @@ from .interface import Entry
 from .patience import ConnectionLost, log_in
 from .sftp_connection import Connection
 from .sftp_pool import Pool
-from .sftp_upload import Upload
+from .sftp_upload import SourceFailedError, Upload
 from .ssh import Host
 from .url import Location
 
@@ -64,9 +64,11 @@ class SftpRemote:
             self._rename(upload.path, self._full(path))
         except ConnectionLost:
             raise  # the storage node is out of reach: collection removes what is left there
-        except BaseException:
+        except BaseException as error:
             if upload.created:
                 self._discard(upload.path)
+            if isinstance(error, SourceFailedError):
+                raise error.error from None
             raise
         return upload.size
 

@@ -14,6 +14,17 @@ from .sftp_connection import Connection, SftpFile
 _READ_BACK = 8 * 1024 * 1024  # bytes
 
 
+class SourceFailedError(Exception):
+    """What was to be sent could not be read: trying again would take its beginning for all of it.
+
+    Whatever the source raised, even a lost connection of its own, must not look like this one's.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class Upload:
     """Sends a stream, over several connections if need be.
 
@@ -33,10 +44,12 @@ class Upload:
         self._parts: Iterator[tuple[int, bytes]] | None = None
         self._under_way: dict[int, bytes] = {}  # what no server has acknowledged, by offset
         self._hash = blake3()
+        self._is_whole = False  # whether the source has come to its end
 
     def send(self, link: Connection) -> None:
         """Send all that has not arrived yet, and make it durable.
 
+        :raises SourceFailedError: do not
         :raises ConnectionLost: call it again, with another connection
         :raises StorageError: the server has not kept what it acknowledged
         """
@@ -47,6 +60,7 @@ class Upload:
             self.created = True
             outstanding = list(self._under_way.items())
             file.write(chain(outstanding, self._parts), arrived=self._note)
+            assert self._is_whole, "a source that failed is not asked again"
             file.sync()
             if self._tries > 1:
                 self._require_intact(file)
@@ -58,13 +72,20 @@ class Upload:
 
     def _cut_up(self, block_size: int) -> Iterator[tuple[int, bytes]]:
         """Yield offsets and what belongs there, each part once."""
-        for block in self._data:
+        for block in self._blocks():
             self._hash.update(block)
             for start in range(0, len(block), block_size):
                 part = block[start : start + block_size]
                 offset, self.size = self.size, self.size + len(part)
                 self._under_way[offset] = part
                 yield offset, part
+
+    def _blocks(self) -> Iterator[bytes]:
+        try:
+            yield from self._data
+        except Exception as error:
+            raise SourceFailedError(error) from error
+        self._is_whole = True
 
     def _note(self, offset: int) -> None:
         self.acknowledged += len(self._under_way.pop(offset))

@@ -13,6 +13,7 @@ import pytest
 
 from devops_snapshot.errors import ConflictError, NotFoundError, StorageError
 from devops_snapshot.remote import Remote, connect, require_exclusive_creation
+from devops_snapshot.remote.patience import ConnectionLost
 
 DATA = os.urandom(1_000_003)
 
@@ -91,6 +92,20 @@ def test_one_of_many_creates_an_object(remote: Remote) -> None:
         created = list(threads.map(create, range(4)))
     assert created.count(True) == 1
     assert remote.read("object") == str(created.index(True)).encode()
+
+
+@pytest.mark.parametrize("error", [ConnectionLost("source lost"), ValueError("source broken")])
+def test_a_source_that_fails_leaves_nothing(remote: Remote, error: Exception) -> None:
+    """Also if it fails as this storage node could fail: that is no reason to go on."""
+
+    def data() -> Iterator[bytes]:
+        yield b"a" * 1000
+        raise error
+
+    with pytest.raises(type(error), match="source"):
+        remote.write("object", data(), staging="unfinished")
+    assert remote.list("") == []
+    assert remote.write("object", [b"later"], staging="unfinished") == 5
 
 
 def test_writing_needs_a_directory(remote: Remote) -> None:

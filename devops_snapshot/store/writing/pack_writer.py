@@ -7,6 +7,7 @@ import threading
 from array import array
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 
 from ..format.frame import FRAME_PLAIN_LIMIT, Frame, encode_frame
 from ..format.hashing import Data
@@ -83,8 +84,9 @@ class PackWriter:
     def cancel(self) -> None:
         """Stop sending; nothing remains of the pack."""
         self._cancelled.set()
-        while not self._queue.empty():
-            self._queue.get_nowait()
+        with suppress(queue.Empty):  # the sending thread takes some as well
+            while True:
+                self._queue.get_nowait()
         self._queue.put(None)
 
     def _end_frame(self) -> None:
