@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,6 +85,19 @@ def test_a_foreign_reader_takes_the_object_that_can_be_read(tmp_path: Path) -> N
         _, (layer,), _ = export(repository, path)
     assert len(objects(root, "layers")) == 2
     assert read_layer(root, layer) == path.read_bytes()
+
+
+def test_names_that_are_not_utf8_survive(tmp_path: Path) -> None:
+    """Python holds such a byte of a file name as a lone surrogate."""
+    summary = {"name": os.fsdecode(b"caf\xe9"), "other": "caf\u00e9 \U0001f600"}
+    with opened(tmp_path) as repository:
+        with repository.writing() as session:
+            session.publish(b"{}", summary)
+        (found,) = repository.exports()
+    assert found.summary == summary
+    (path,) = objects(tmp_path, "exports")
+    assert read_sealed(path, "devops-snapshot export")[0]["summary"] == summary
+    assert b'"caf\\udce9"' in path.read_bytes()
 
 
 def test_the_document_names_every_field(tmp_path: Path) -> None:

@@ -25,11 +25,16 @@ DAMAGED_HINT = "What is on the storage node is not what was written there: check
 
 
 def seal(kind: str, fields: Mapping[str, JSON], body: bytes | None = None) -> bytes:
-    """Return a sealed object of format version 1."""
+    """Return a sealed object of format version 1.
+
+    A lone surrogate, of which :func:`os.fsdecode` makes strings where a file name is not UTF-8,
+    has no UTF-8: it is written as JSON's escape ``\\udcXX`` and read back as it was.
+    """
     head: dict[str, JSON] = {"magic": f"devops-snapshot {kind}", "version": 1, **fields}
     if body is not None:
         head |= {"body_size": len(body), "body_blake3": digest(body).hex()}
-    text = json.dumps(head, ensure_ascii=False, separators=(",", ":")).encode()[:-1]
+    line = json.dumps(head, ensure_ascii=False, separators=(",", ":"))
+    text = line.encode(errors="backslashreplace")[:-1]
     return text + _CHECKSUM + digest(text).hex().encode() + b'"}\n' + (body or b"")
 
 
