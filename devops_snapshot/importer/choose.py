@@ -13,6 +13,8 @@ def choose_export(repository: Repository, wanted: str) -> ExportEntry:
     :raises NotFoundError: there is none
     :raises DevopsError: several begin so
     """
+    if wanted == "latest:":  # an empty variable in a script must not mean any environment
+        raise DevopsError("'latest:' names no environment", hint="'latest' is that of any")
     exports = repository.exports()
     if wanted == "latest" or wanted.startswith("latest:"):
         return _latest(exports, wanted.partition(":")[2])

@@ -65,6 +65,8 @@ def add_storage_argument(parser: CommandParser) -> None:
 
 def storage_url(options: dict[str, Any], tell: Callable[[str], object]) -> str:
     """The storage node to use; ``tell`` is told when it is only this machine's own directory."""
+    if options["storage"] == "":  # an empty variable in a script must not mean another place
+        raise DevopsError("the storage URL is empty", hint="Without one, $DEVOPS_STORAGE counts")
     url = str(options["storage"] or settings.DEVOPS_STORAGE or "")
     if len(url) > LONGEST_URL:
         raise DevopsError(f"the storage URL has {len(url)} characters, the most is {LONGEST_URL}")

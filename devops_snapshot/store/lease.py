@@ -49,6 +49,7 @@ class Lease:
         self._numbers = itertools.count()
         self._directories: set[str] = set()
         self._last_beat = _seconds()
+        self._beat_path = f"{self.directory}/no-beat-yet"  # where the last one is
         self._beating: Future[None] | None = None
 
     def write(self, path: str, data: Iterable[bytes]) -> int:
@@ -156,10 +157,10 @@ class Lease:
 
     def _beat_once(self, number: int) -> None:
         started = _seconds()
-        last, path = f"{self.directory}/beat-{number - 1}", f"{self.directory}/beat-{number}"
+        last, path = self._beat_path, f"{self.directory}/beat-{number}"
         try:
             self.write(path, [b""])
-            with suppress(NotFoundError):  # a beat that failed left none
+            with suppress(NotFoundError):  # the first one replaces none
                 self._remote.remove(last)
         except StorageError as error:
             try:
@@ -167,6 +168,7 @@ class Lease:
             except (StorageError, NotFoundError, ConflictError):
                 log.warning("Lease %s misses a beat: %s", self.id, error)
                 return
+        self._beat_path = path
         self._last_beat = started
 
     def _release(self) -> None:

@@ -97,6 +97,35 @@ def test_the_beat_goes_on_where_there_is_no_room(fast_beats: None, tmp_path: Pat
             assert time.monotonic() < deadline
 
 
+def test_a_missed_beat_does_not_end_them(remote: Remote, directory: Path) -> None:
+    """A full storage node, and in the middle of it a cut: the last beat is older then."""
+
+    class Full:
+        lost = False
+
+        def write(self, path: str, data: Iterable[bytes], *, staging: str) -> int:
+            raise StorageError("No space left")
+
+        def rename(self, source: str, target: str) -> None:
+            if self.lost:
+                raise StorageError("Connection lost")
+            remote.rename(source, target)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(remote, name)
+
+    with hold_lease(remote, {"purpose": "export"}) as lease:
+        while not lease._beat_path.endswith("beat-0"):
+            time.sleep(0.005)
+        full: Any = Full()
+        lease._remote = full
+        for number, lost in ((1, False), (2, True), (3, False)):
+            full.lost = lost
+            lease._beat_once(number)
+        lease._remote = remote
+        assert [path.name for path in (directory / lease.directory).glob("beat-*")] == ["beat-3"]
+
+
 def test_a_beat_that_cannot_go_on_ends_the_work(tmp_path: Path) -> None:
     class Broken(Full):
         def write(self, path: str, data: Iterable[bytes], *, staging: str) -> int:

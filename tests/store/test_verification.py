@@ -109,7 +109,16 @@ def truncated(content: bytes, choose: random.Random) -> bytes:
 
 def test_names_that_are_nobodys_business(lab: Lab) -> None:
     """The format says to ignore them: what a backup program or an administrator left there."""
-    for directory in ("layers", "packs", "exports", "pins", "settings", "samples", "history"):
+    for directory in (
+        "layers",
+        "packs",
+        "exports",
+        "pins",
+        "settings",
+        "samples",
+        "history",
+        "leases",
+    ):
         (lab.directory / directory).mkdir(exist_ok=True)
         (lab.directory / directory / "README").write_text("Do not touch")
     assert lab.verify(read_data=True).findings == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from operator import attrgetter
 
 from devops_snapshot.errors import NotFoundError, StorageError
 from devops_snapshot.remote import Remote
@@ -31,7 +32,7 @@ _FLAT = {  # kind of the objects in a directory, and what they are named like
     HISTORY: ("history", r"[a-z-]+-[0-9a-f]{32}\.json"),
     DAMAGED: ("damage", r"[0-9a-f]{32}.*\.json"),
 }
-_NESTED = {
+_NESTED = {  # in a directory of directories
     CONDEMNED: {"objects.json": "condemned", "leases.json": "leases"},
     LEASES: {"lease.json": "lease"},
 }
@@ -57,7 +58,7 @@ def _objects(remote: Remote) -> Iterator[tuple[str, str]]:
             if not entry.is_directory and re.fullmatch(form, entry.name):
                 yield f"{directory}/{entry.name}", kind
     for directory, kinds in _NESTED.items():
-        for inner in remote.list(directory):
+        for inner in filter(attrgetter("is_directory"), remote.list(directory)):
             for entry in remote.list(f"{directory}/{inner.name}"):
                 if entry.name in kinds:
                     yield f"{directory}/{inner.name}/{entry.name}", kinds[entry.name]
