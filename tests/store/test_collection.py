@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,13 +12,14 @@ import pytest
 
 from devops_snapshot.errors import ConflictError, FormatError
 from devops_snapshot.remote import Remote
-from devops_snapshot.store import LayerKind, Repository, collect, delete_export
+from devops_snapshot.store import LayerKind, Repository, collect, delete_export, verify
 from devops_snapshot.store.format.sealed import seal
 from devops_snapshot.store.health.history import COLLECTION, last
 from devops_snapshot.store.lease import hold_lease
 
 from .model_world import Chunks, Stored, age, at_once, check, export
-from .place import objects
+from .place import export as export_files
+from .place import noise, objects
 
 
 @pytest.fixture
@@ -292,3 +294,36 @@ def test_healed_layers_replace_damaged_ones(
     assert (report.layers, report.packs) == (1, 0)
     for export_id, content in stored.items():
         check(remote, export_id, content)
+
+
+def test_damaged_objects_stay_that_make_a_layer_together(
+    repository: Repository, remote: Remote, directory: Path
+) -> None:
+    """Each of two objects lies in a pack with another damaged frame: an import needs both."""
+    data = noise(4 << 20)
+    stored: set[Path] = set()
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        for damage_at in (500_000, 3_000_000):
+            export_id, (layer,), _ = export_files(repository, Path(file.name))
+            (pack,) = set(objects(directory, "packs")) - stored
+            stored.add(pack)
+            spoil(pack, damage_at)
+            verify(repository, read_data=True)
+        for _ in range(2):
+            report = collect(repository, sleep=at_once)
+            assert (report.layers, report.packs, report.repacked) == (0, 0, 0)
+        with repository.reading(export_id) as session:
+            assert session.layer(layer).pread(0, len(data)) == data
+        export_files(repository, Path(file.name))
+    report = collect(repository, sleep=at_once)  # the third object is whole: the others may go
+    assert (report.layers, report.packs) == (2, 2)
+    with repository.reading(export_id) as session:
+        assert session.layer(layer).pread(0, len(data)) == data
+
+
+def spoil(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)

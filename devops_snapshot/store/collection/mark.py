@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 from array import array
-from collections.abc import Collection, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from devops_snapshot.errors import FormatError, NotFoundError
 
@@ -34,21 +35,26 @@ class Mark:
 
     :param packs: all that were listed, with their sizes in bytes
     :param objects: all layer objects that were listed
-    :param chosen: for each layer that is needed, the name of the object that stays
-    :param needed: packs in which something chosen lies; also such as are missing
+    :param chosen: for each layer that is needed, the name of its best object, from which it is
+        repacked
+    :param kept: names of the objects that stay: those chosen, and where the chosen one is not
+        whole, all of that layer which can be read, because together they may be
+    :param needed: packs in which something kept lies; also such as are missing
+    :param immovable: packs of layers of which no object is whole, not to be repacked
     :param leases: that were held
     """
 
     packs: Mapping[str, int]
     objects: LayerObjects
     chosen: Mapping[LayerId, str]
+    kept: Set[str]
     needed: Set[str]
+    immovable: Set[str]
     leases: Set[str]
 
     @property
     def dead(self) -> Objects:
         """What nobody needs, and no living client has written for a purpose still to be seen."""
-        kept = set(self.chosen.values())
         return Objects(
             frozenset(
                 pack
@@ -58,7 +64,7 @@ class Mark:
             frozenset(
                 found.name
                 for found in self.objects
-                if found.name not in kept and lease_of_object(found.name) not in self.leases
+                if found.name not in self.kept and lease_of_object(found.name) not in self.leases
             ),
         )
 
@@ -75,6 +81,33 @@ class _Facts:
     packs: Mapping[str, int]
     condemned: Objects
     damaged: Objects
+
+
+class _Rank(NamedTuple):
+    """Of the objects of a layer the one with the highest rank is chosen.
+
+    That it is not condemned comes before its age, so that all collections decide alike.
+    """
+
+    has_packs: bool
+    is_undamaged: bool
+    is_uncondemned: bool
+    is_preferred: bool
+    modified: float
+    name: str
+
+    @property
+    def is_whole(self) -> bool:
+        return self.has_packs and self.is_undamaged
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """The objects of a layer that stay, by name; one of them is the best."""
+
+    best: str
+    kept: Sequence[str]
+    is_whole: bool
 
 
 class Marker:
@@ -95,7 +128,7 @@ class Marker:
         Packs and layer objects first: what a client writes after that cannot be found dead. Then
         leases: of a client whose lease has ended by then, everything was published before. Then
         exports, and at last once more the layer objects: those of every export that was seen are
-        among them. One is chosen from both listings, so that one which misses an entry, as those of
+        among them. Both listings are chosen from, so that one which misses an entry, as those of
         some network file systems may, harms nobody.
 
         :param without: ids of deleted exports that do not count
@@ -113,19 +146,29 @@ class Marker:
             Objects(frozenset(damage.packs), frozenset(damage.layers)),
         )
         objects_by_now = objects | list_layer_objects(self._remote, self._threads)
-        chosen = self._choose_all(roots, objects_by_now, facts, prefer)
-        needed = {
-            self._names[number] for name in chosen.values() for number in self._packs_of[name]
-        }
-        return Mark(packs, objects, chosen, needed, leases)
+        choices = self._choose_all(roots, objects_by_now, facts, prefer)
+        return Mark(
+            packs=packs,
+            objects=objects,
+            chosen={layer: choice.best for layer, choice in choices.items()},
+            kept={name for choice in choices.values() for name in choice.kept},
+            needed=self._packs_of_all(choices.values()),
+            immovable=self._packs_of_all(
+                choice for choice in choices.values() if not choice.is_whole
+            ),
+            leases=leases,
+        )
 
     def packs_of(self, name: str) -> Iterator[str]:
         """Yield the packs that a layer object names, which was marked before."""
         return (self._names[number] for number in self._packs_of[name])
 
+    def _packs_of_all(self, choices: Iterable[_Choice]) -> Set[str]:
+        return {pack for choice in choices for name in choice.kept for pack in self.packs_of(name)}
+
     def _choose_all(
         self, roots: Roots, objects: LayerObjects, facts: _Facts, prefer: str
-    ) -> dict[LayerId, str]:
+    ) -> dict[LayerId, _Choice]:
         layers = roots.layers()
         self._learn([found.name for layer in layers for found in objects.of(layer)], roots)
         chosen = {}
@@ -139,21 +182,18 @@ class Marker:
                 log.warning("Layer %s is missing at %s", layer, self._remote.url)
         return chosen
 
-    def _choose(self, candidates: Sequence[Found], facts: _Facts, prefer: str) -> str:
-        if len(candidates) > 1:
-            candidates = sorted(candidates, key=lambda item: self._rank(item, facts, prefer))
-        return candidates[-1].name
+    def _choose(self, candidates: Sequence[Found], facts: _Facts, prefer: str) -> _Choice:
+        best = max(self._rank(item, facts, prefer) for item in candidates)
+        kept = [best.name] if best.is_whole else [item.name for item in candidates]
+        return _Choice(best.name, kept, best.is_whole)
 
-    def _rank(self, found: Found, facts: _Facts, prefer: str) -> tuple[bool | float | str, ...]:
-        """The object of a layer with the highest rank stays.
-
-        That it is not condemned comes before its age, so that all collections decide alike.
-        """
+    def _rank(self, found: Found, facts: _Facts, prefer: str) -> _Rank:
         packs = set(self.packs_of(found.name))
-        return (
+        damaged, condemned = facts.damaged, facts.condemned
+        return _Rank(
             all(pack in facts.packs or self._is_there(pack) for pack in packs),
-            found.name not in facts.damaged.layers and facts.damaged.packs.isdisjoint(packs),
-            found.name not in facts.condemned.layers and facts.condemned.packs.isdisjoint(packs),
+            found.name not in damaged.layers and damaged.packs.isdisjoint(packs),
+            found.name not in condemned.layers and condemned.packs.isdisjoint(packs),
             lease_of_object(found.name) == prefer,
             found.modified,
             found.name,

@@ -98,9 +98,14 @@ def find_mostly_dead(
     """Return packs that are worth to be repacked, with the bytes of each that live.
 
     Packs of those who are still at work are left alone: nobody knows yet what is needed of them.
+    So are those of layers that are not whole: more is needed of them than the chosen object tells.
     """
     shares = PackShares(repository.remote, repository.cache, mark.packs, threads)
-    settled = [pack for pack in usage.packs if lease_of_pack(pack) not in mark.leases]
+    settled = [
+        pack
+        for pack in usage.packs
+        if lease_of_pack(pack) not in mark.leases and pack not in mark.immovable
+    ]
     shares.learn(settled)
     mostly_dead = [pack for pack in settled if 2 * usage.used(pack) < shares.chunks(pack)]
     mostly_dead.sort(key=lambda pack: usage.used(pack) / shares.chunks(pack))
