@@ -57,3 +57,12 @@ def test_damaged_settings_are_named(repository: Repository, remote: Remote) -> N
     remote.write("settings/00000001.json", [data[:-9]], staging="settings/x")
     with pytest.raises(FormatError, match=r"settings/00000001\.json is damaged"):
         _ = repository.retention
+
+
+def test_damaged_settings_can_be_replaced(repository: Repository, directory: Path) -> None:
+    configure(repository, keep=timedelta(days=3))
+    (directory / "settings" / "00000001.json").write_text("x")
+    with pytest.raises(FormatError, match="both --keep and --min-age writes new settings"):
+        configure(repository, keep=timedelta(days=4))
+    settings = configure(repository, keep=timedelta(days=4), min_age=timedelta(days=1))
+    assert repository.retention == settings == Retention(timedelta(days=4), timedelta(days=1))

@@ -12,18 +12,19 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from devops_snapshot.errors import ConflictError, StorageError
+from devops_snapshot.errors import ConflictError, FormatError, StorageError
 from devops_snapshot.remote import Remote
 
 from ..format.jsontypes import JSON
 from ..format.names import SETTINGS, settings_number, settings_path
-from ..format.sealed import seal, unseal, well_formed
+from ..format.sealed import UPDATE_HINT, seal, unseal, well_formed
 from ..lease import hold_lease
 
 if TYPE_CHECKING:
     from ..repository import Repository
 
 _ATTEMPTS = 10
+_REPAIR_HINT = "storage-configure with both --keep and --min-age writes new settings"
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,13 @@ def load_retention(remote: Remote, initial: Retention) -> Retention:
     if not number:
         return initial
     path = settings_path(number)
-    head, _ = unseal("settings", remote.read(path), path)
-    with well_formed(path):
-        return Retention.decode(head)
+    try:
+        head, _ = unseal("settings", remote.read(path), path)
+        with well_formed(path):
+            return Retention.decode(head)
+    except FormatError as error:
+        hint = error.hint if error.hint == UPDATE_HINT else _REPAIR_HINT
+        raise FormatError(error.message, hint=hint) from error
 
 
 def configure(
@@ -84,7 +89,8 @@ def configure(
     with hold_lease(remote, {"purpose": "configure"}) as lease:
         for _ in range(_ATTEMPTS):
             number = _last(remote) + 1
-            changed = replace(repository.retention, **given)
+            whole = given.keys() == changes.keys()  # then what is there may be damaged
+            changed = Retention(**given) if whole else replace(repository.retention, **given)
             with suppress(ConflictError):  # another client was faster
                 lease.write(settings_path(number), [seal("settings", changed.encode())])
                 return changed
