@@ -7,7 +7,6 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,7 +21,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from devops_snapshot.errors import ConflictError, DevopsError, NotFoundError
+from devops_snapshot.errors import DevopsError
 from devops_snapshot.remote import Remote
 from devops_snapshot.remote.local import LocalRemote
 from devops_snapshot.store import (
@@ -64,8 +63,13 @@ class Clients(RuleBasedStateMachine):
         self.exports: dict[str, Stored] = {}
         self.actors: list[Actor[Any]] = []
         self.imported: dict[Actor[Any], str] = {}
+        self.promised: set[str] = set()  # exports that were seen to be published
         self.wanted_gone: set[str] = set()
+        self.pinned: set[str] = set()  # by a client that was told so
+        self.unpinned: set[str] = set()  # or are about to be
+        self.pinning: dict[Actor[Any], str] = {}
         self.time_has_passed = False
+        self.collected = False
 
     @initialize()
     def make(self) -> None:
@@ -134,7 +138,25 @@ class Clients(RuleBasedStateMachine):
 
     @rule()
     def begin_collection(self) -> None:
+        self.collected = True
         self.begin("collect", lambda remote: collect(Repository.open(remote), sleep=at_once))
+
+    @rule(number=NUMBERS)
+    def begin_pin(self, number: int) -> None:
+        which = chosen(self.published(), number)
+        if which is not None:
+            actor = self.begin(
+                "pin", lambda remote: pin_export(Repository.open(remote), which, by="a test")
+            )
+            if actor:
+                self.pinning[actor] = which
+
+    @rule(number=NUMBERS)
+    def begin_unpin(self, number: int) -> None:
+        which = chosen(self.published(), number)
+        if which is not None:
+            self.unpinned.add(which)
+            self.begin("unpin", lambda remote: unpin_export(Repository.open(remote), which))
 
     # How they go on
 
@@ -163,6 +185,7 @@ class Clients(RuleBasedStateMachine):
         """A client may fail in words of ours, if its export or its lease was taken away."""
         self.actors.remove(actor)
         if actor.error is None:
+            self.pinned |= {self.pinning[actor]} if actor in self.pinning else set()
             return
         if not isinstance(actor.error, DevopsError) or self.must_succeed(actor):
             raise actor.error
@@ -183,18 +206,6 @@ class Clients(RuleBasedStateMachine):
         for path in self.directory.rglob("*"):  # a directory just made shows life, too
             age(path, hours * 3600)
 
-    @rule(number=NUMBERS, pinned=st.booleans())
-    def pin_or_unpin(self, number: int, pinned: bool) -> None:
-        which = chosen(self.published(), number)
-        if which is None:
-            return
-        repository = Repository.open(self.remote)
-        with suppress(ConflictError, NotFoundError):
-            if pinned:
-                pin_export(repository, which, by="a test")
-            else:
-                unpin_export(repository, which)
-
     # What must always hold
 
     def published(self) -> list[str]:
@@ -205,6 +216,16 @@ class Clients(RuleBasedStateMachine):
 
     def names(self, directory: str) -> list[str]:
         return sorted(entry.name.removesuffix(".json") for entry in self.remote.list(directory))
+
+    @invariant()
+    def check_nothing_has_gone(self) -> None:
+        """Exports go when somebody wants that, and for good only by a collection."""
+        published, deleted = set(self.published()), set(self.deleted())
+        self.promised |= published
+        gone = self.promised - published
+        assert self.time_has_passed or gone <= self.wanted_gone
+        assert self.collected or gone <= deleted
+        assert (gone & self.pinned) - self.unpinned <= deleted
 
     @invariant()
     def check_exports(self) -> None:
