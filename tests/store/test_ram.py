@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,10 @@ from devops_snapshot.store import (
     export_session,
 )
 from devops_snapshot.store.format.layer import Origin
-from devops_snapshot.store.ram import ram_source
+from devops_snapshot.store.ram import ram_source, recipe
+from devops_snapshot.store.ram.recipe import PAGES, Recipe
+from devops_snapshot.store.ram.source import RamSource
+from devops_snapshot.store.ram.stream import Scan
 
 from .foreign_reader import read_layer, read_sealed
 from .place import CHUNK, export, noise, objects, opened, restore
@@ -347,3 +351,29 @@ def test_a_forged_layer_is_refused(
                 restore(session, layer, tmp_path / "copy")
             assert layer in str(caught.value)
     assert not (tmp_path / "copy").exists()
+
+
+def test_scattered_pages_take_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guest may have millions of pieces of memory: some 40 bytes of memory for each."""
+    monkeypatch.setattr(recipe, "_SORTED_AT_ONCE", 5000)
+    steps = 60_000
+    tracemalloc.start()
+    scattered = Recipe()
+    for number in range(steps):
+        address = ((number * 7919) % steps) * 2 * PAGE
+        scattered.append(PAGES, 1, header=address | 0x28, source=address)
+    source = RamSource(Bytes(b""), Scan(scattered, 2 * PAGE * steps), Origin(0, "0" * 64))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak / steps < 50
+    order = [scattered[number].source for number in scattered.by_source()]
+    assert order == [number * 2 * PAGE for number in range(steps)]
+    start = source.size - scattered.encoded_size
+    encoded = source.pread(start, scattered.encoded_size)
+    decoded = Recipe.decode(encoded, content=start, where="it")
+    assert [decoded[number] for number in range(steps)] == list(
+        map(scattered.__getitem__, range(steps))
+    )
+    assert encoded == b"".join(
+        source.pread(at, min(4999, source.size - at)) for at in range(start, source.size, 4999)
+    )

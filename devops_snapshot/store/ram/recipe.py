@@ -12,6 +12,7 @@ step each is 4096 more than the one before.
 
 from __future__ import annotations
 
+import heapq
 import struct
 from array import array
 from bisect import bisect_right
@@ -30,6 +31,7 @@ _UNIT_IN_FILE = {BYTES: 1, PAGES: HEADER.size + PAGE_SIZE, ZEROS: HEADER.size + 
 _UNIT_IN_CONTENT = {BYTES: 1, PAGES: PAGE_SIZE, ZEROS: 0}
 _MOST = (1 << 32) - 1  # units in one step
 _STEP_SIZE = 21  # bytes when encoded
+_SORTED_AT_ONCE = 1 << 17  # steps; Python's numbers take ten times the memory of those in arrays
 _NUMBER = struct.Struct("<Q")
 END_SIZE = _NUMBER.size  # bytes at the end of the content that tell how long the recipe is
 
@@ -117,16 +119,34 @@ class Recipe:
             yield self[number]
             number += 1
 
+    def source_of(self, number: int) -> int:
+        """Return where in the content a step begins."""
+        return self._sources[number]
+
     def by_source(self) -> array[int]:
         """Return the numbers of the steps that take something of the content, by where it lies."""
-        taking = [number for number, kind in enumerate(self._kinds) if kind != ZEROS]
-        return array("I", sorted(taking, key=self._sources.__getitem__))
+        starts = range(0, len(self), _SORTED_AT_ONCE)
+        parts = [self._sorted_by_source(start, start + _SORTED_AT_ONCE) for start in starts]
+        return array("I", heapq.merge(*parts, key=self._sources.__getitem__))
 
-    def encode(self) -> bytes:
-        """Return columns, and at the very end how long they are."""
-        columns = (self._headers, self._sources, self._counts)
-        parts = [to_bytes(column) for column in columns]
-        return b"".join([*parts, self._kinds.tobytes(), _NUMBER.pack(len(self))])
+    @property
+    def encoded_size(self) -> int:
+        """Bytes that :meth:`encode` may return."""
+        return len(self) * _STEP_SIZE + _NUMBER.size
+
+    def encode(self, start: int, stop: int) -> bytes:
+        """Return some bytes of the encoded recipe: columns, and at the very end how long they are.
+
+        There may be millions of steps, so the whole is never in memory a second time.
+        """
+        parts = []
+        for column in (self._headers, self._sources, self._counts, self._kinds, self._length()):
+            width = column.itemsize
+            first, last = max(start, 0) // width, -(-max(stop, 0) // width)
+            part = to_bytes(column[first:last])
+            parts.append(part[max(start, 0) - first * width : max(stop, 0) - first * width])
+            start, stop = start - len(column) * width, stop - len(column) * width
+        return b"".join(parts)
 
     @classmethod
     def decode(cls, data: bytes, *, content: int, where: str) -> Recipe:
@@ -151,6 +171,15 @@ class Recipe:
                 raise damaged(where, "its recipe makes no sense")
             recipe.size += count * _UNIT_IN_FILE[kind]
         return recipe
+
+    def _length(self) -> array[int]:
+        return array("Q", [len(self)])
+
+    def _sorted_by_source(self, start: int, stop: int) -> array[int]:
+        """Return those numbers of some steps that :meth:`by_source` returns, sorted."""
+        kinds = enumerate(self._kinds[start:stop], start)
+        taking = [number for number, kind in kinds if kind != ZEROS]
+        return array("I", sorted(taking, key=self._sources.__getitem__))
 
     def _continues(self, kind: int, header: int, source: int) -> bool:
         count = self._counts[-1]

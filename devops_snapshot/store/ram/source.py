@@ -7,7 +7,6 @@ of the file; at last the recipe for putting the file together again.
 from __future__ import annotations
 
 import struct
-from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
 
@@ -27,13 +26,11 @@ class RamSource:
         self._file = file
         self._recipe = found.recipe
         self._order = found.recipe.by_source()
-        self._sources = array("Q", (found.recipe[number].source for number in self._order))
-        self._encoded = found.recipe.encode()
         self._data_size = found.ram_size + found.rest_size
 
     @property
     def size(self) -> int:
-        return self._data_size + len(self._encoded)
+        return self._data_size + self._recipe.encoded_size
 
     def extents(self) -> Iterator[Extent]:
         """Yield where there are pages; memory blocks have gaps where a page is zeros."""
@@ -55,15 +52,18 @@ class RamSource:
             content[first - offset : first - offset + len(data)] = data
         if offset + length > self._data_size:
             start = max(offset, self._data_size)
-            part = self._encoded[start - self._data_size : offset + length - self._data_size]
-            content[start - offset :] = part
+            end = offset + length - self._data_size
+            content[start - offset :] = self._recipe.encode(start - self._data_size, end)
         return bytes(content)
 
     def _steps(self, start: int, stop: int) -> Iterator[Step]:
         """Yield the steps of which something lies in a part of the content, ascending."""
-        number = max(0, bisect_right(self._sources, start) - 1)
-        while number < len(self._order) and self._sources[number] < stop:
-            yield self._recipe[self._order[number]]
+        number = max(0, bisect_right(self._order, start, key=self._recipe.source_of) - 1)
+        while number < len(self._order):
+            step = self._recipe[self._order[number]]
+            if step.source >= stop:
+                break
+            yield step
             number += 1
 
     def _read(self, step: Step, start: int, stop: int) -> bytes:
