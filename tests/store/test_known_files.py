@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import time
 from pathlib import Path
@@ -98,6 +99,53 @@ def test_a_change_in_place_with_the_time_set_back(repository: Repository, image:
     _, changed, stats = export(repository, image)
     assert changed != layer
     assert stats.bytes_read == SIZE
+
+
+@pytest.mark.parametrize("stored", [0, 10])
+def test_data_in_former_holes_with_the_time_set_back(
+    repository: Repository, tmp_path: Path, stored: int
+) -> None:
+    """What the layer has is still there: only the holes have changed."""
+    path = make_file(tmp_path / "holes", 2 * SIZE, {0: noise(stored * CHUNK)})
+    settle(path)
+    _, layer, _ = export(repository, path)
+    with path.open("r+b") as file:
+        file.seek(SIZE + 5)
+        file.write(b"one byte")
+    settle(path)
+    assert export(repository, path)[1] != layer
+
+
+def test_holes_that_were_all_filled_with_the_time_set_back(
+    repository: Repository, image: Path
+) -> None:
+    """The file is sparse no more, and where it was it must read as zeros."""
+    _, layer, _ = export(repository, image)
+    with image.open("r+b") as file:
+        file.seek(SIZE)
+        file.write(noise(SIZE, seed=1))
+    settle(image)
+    assert export(repository, image)[1] != layer
+
+
+def test_written_zeros_are_recognised(repository: Repository, tmp_path: Path) -> None:
+    path = tmp_path / "dense"
+    path.write_bytes(noise(10 * CHUNK) + bytes(10 * CHUNK))
+    settle(path)
+    export(repository, path)
+    path.chmod(0o640)
+    assert export(repository, path)[2].bytes_read == 0
+
+
+def test_a_page_that_is_dirty_already(repository: Repository, image: Path) -> None:
+    """Writing to it again through a mapping would change no time, had it not been written back."""
+    with image.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapping:
+        mapping[:4] = b"once"
+        time.sleep(0.11)
+        _, layer, _ = export(repository, image)
+        mapping[:5] = b"twice"
+        time.sleep(0.11)
+        assert export(repository, image)[1] != layer
 
 
 def test_a_change_is_told_by_its_time(repository: Repository, image: Path) -> None:

@@ -97,8 +97,18 @@ class FileSource:
     def size(self) -> int:
         return self._identity.size
 
+    @property
+    def is_sparse(self) -> bool:
+        """Say whether the file has holes, as far as the blocks tell that it takes."""
+        return self._sparse
+
     def state(self) -> FileState | None:
-        """Return what tells later whether the file has changed; None if nothing would."""
+        """Return what tells later whether the file has changed; None if nothing would.
+
+        A page that is dirty through a shared mapping may be written to without another mtime until
+        the kernel has written it back, so it does that first.
+        """
+        os.fsync(self._descriptor)
         return state_of(self._descriptor)
 
     def extents(self) -> Iterator[Extent]:
