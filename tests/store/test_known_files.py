@@ -137,8 +137,10 @@ def test_written_zeros_are_recognised(repository: Repository, tmp_path: Path) ->
     assert export(repository, path)[2].bytes_read == 0
 
 
-def test_a_page_that_is_dirty_already(repository: Repository, image: Path) -> None:
+def test_a_page_that_is_dirty_already(repository: Repository, tmp_path: Path) -> None:
     """Writing to it again through a mapping would change no time, had it not been written back."""
+    image = tmp_path / "dense"
+    image.write_bytes(noise(10 * CHUNK))
     with image.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapping:
         mapping[:4] = b"once"
         time.sleep(0.11)
