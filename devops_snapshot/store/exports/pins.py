@@ -36,8 +36,11 @@ def pin_export(repository: Repository, export_id: str, *, by: str) -> None:
     repository.require_export(export_id)
     fields = {"by": by, "when": datetime.now(timezone.utc).isoformat(timespec="seconds")}
     with hold_lease(remote, {"purpose": "pin", "export": export_id}) as lease:
-        with suppress(ConflictError):  # pinned already
+        try:
             lease.write(pin_path(export_id), [seal("pin", fields)])
+        except ConflictError:  # pinned already, and that is for its owner to take back
+            repository.require_export(export_id)
+            return
         try:
             repository.require_export(export_id)
         except NotFoundError:
