@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import json
+import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -23,11 +24,21 @@ from tabulate import tabulate
 
 from .devops.database import prepare_database
 from .lock import changing
+from .output import encodable, steps_told, visible
 from .signals import about_to_change, powered
 
 
-class _HelpFormatter(DjangoHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Keeps the line breaks of the examples."""
+class _HelpFormatter(DjangoHelpFormatter):
+    """Wraps prose; a paragraph with indented lines, such as the examples, is left as it is."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs = text.split("\n\n")
+        return "\n\n".join(
+            paragraph
+            if "\n " in paragraph
+            else textwrap.fill(paragraph, width, initial_indent=indent, subsequent_indent=indent)
+            for paragraph in paragraphs
+        )
 
 
 class DevopsCommand(BaseCommand):
@@ -51,6 +62,9 @@ class DevopsCommand(BaseCommand):
     powers = False
     """Guests are switched on or off, or go on: what waits for that is done afterwards."""
 
+    tells_steps = False
+    """What its work logs at INFO is told to the user, such as for whom it waits."""
+
     requires_system_checks: list[str] = []
     suppressed_base_arguments = {  # Django's own; they work, but say nothing to our users
         "--version",
@@ -65,7 +79,8 @@ class DevopsCommand(BaseCommand):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.stderr.style_func = None  # what is told there is no error: Django would print it red
+        self.stdout.style_func = visible  # on a terminal
+        self.stderr.style_func = visible  # what is told there is no error: Django prints it red
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         # a command is typed with hyphens, however it was called
@@ -83,7 +98,10 @@ class DevopsCommand(BaseCommand):
     def execute(self, *args: Any, **options: Any) -> str | None:
         if self.needs_database:
             prepare_database()
-        with changing(options["name"]) if self.changes_environment else nullcontext():
+        with (
+            steps_told() if self.tells_steps else nullcontext(),
+            changing(options["name"]) if self.changes_environment else nullcontext(),
+        ):
             if self.changes_environment:
                 about_to_change.send(sender=type(self), environment=options["name"])
             output = super().execute(*args, **options)
@@ -95,9 +113,9 @@ class DevopsCommand(BaseCommand):
         """Print a plain table as fuel-devops does; without rows, nothing.
 
         Columns of numbers stand at the right, all others at the left; a name that looks like a
-        number is left as it is.
+        number is left as it is. Each row takes one line, and has no control characters.
         """
-        rows = list(rows)
+        rows = [[self._cell(value) for value in row] for row in rows]
         if not rows:
             return
         aligned = [
@@ -113,15 +131,24 @@ class DevopsCommand(BaseCommand):
             )
         )
 
+    def _cell(self, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        text = visible(value.replace("\n", " ").replace("\t", " "))
+        return encodable(text, self.stdout.encoding)
+
     def json(self, document: Any) -> None:
         """Print a document for programs to read."""
         self.stdout.write(json.dumps(document, indent=2, default=str))
 
     def confirm(self, question: str) -> bool:
-        """Ask; only ``y`` or ``yes`` is a yes."""
+        """Ask; only ``y`` or ``yes`` is a yes. Where nobody can answer, it is no."""
         self.stdout.write(f"{question} [y/N] ", ending="")
         self.stdout.flush()
-        return input().strip().lower() in {"y", "yes"}
+        answer = sys.stdin.readline() if sys.stdin else ""
+        if not answer.endswith("\n"):
+            self.stdout.write("")
+        return answer.strip().lower() in {"y", "yes"}
 
 
 def _all_numbers(values: Iterable[Any]) -> bool:

@@ -61,8 +61,10 @@ DEVOPS_STORAGE = os.environ.get("DEVOPS_STORAGE")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(levelname)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {"line": {"()": "devops_snapshot.output.LineFormatter"}},
+    "handlers": {
+        "stderr": {"class": "devops_snapshot.output.DiagnosticsHandler", "formatter": "line"}
+    },
     # what paramiko says is raised as well, and there it has the name of the host
     "loggers": {"paramiko": {"level": "CRITICAL"}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},

@@ -21,6 +21,13 @@ from django.db import DatabaseError, OperationalError
 
 from devops_snapshot import __version__
 from devops_snapshot.errors import DevopsError
+from devops_snapshot.output import (
+    OutputError,
+    ReaderGoneError,
+    complete_output,
+    guarded_streams,
+    visible,
+)
 
 PROGRAM = "dos.py"
 USAGE_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
@@ -45,10 +52,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:
         argv = sys.argv[1:]
         _unwind_on_signals()
-    arguments = list(argv)
+    with guarded_streams():
+        try:
+            with complete_output():
+                return _run(list(argv))
+        except ReaderGoneError:
+            return BROKEN_PIPE
+        except OutputError as error:
+            return _fail(f"Cannot write to standard output: {error}")
+
+
+def _run(arguments: list[str]) -> int:
+    """Run one command; what a user can meet becomes one line and an exit code."""
     try:
-        code = _dispatch(arguments)
-        sys.stdout.flush()
+        return _dispatch(arguments)
     except DevopsError as error:
         return _fail(str(error), error.exit_code)
     except ImproperlyConfigured as error:
@@ -60,10 +77,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Interrupted", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
-        _discard_output()
-        return BROKEN_PIPE
-    return code
 
 
 def _unwind_on_signals() -> None:
@@ -182,10 +195,5 @@ def _first_line(error: Exception) -> str:
 
 
 def _fail(message: str, code: int = 1) -> int:
-    print(f"Error: {message}", file=sys.stderr)
+    print(f"Error: {visible(message)}", file=sys.stderr)
     return code
-
-
-def _discard_output() -> None:
-    """Keep the interpreter from meeting the closed pipe again when it flushes at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

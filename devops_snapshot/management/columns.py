@@ -6,6 +6,8 @@ import shutil
 import sys
 from collections.abc import Collection, Iterable, Sequence
 
+from ..output import encodable
+
 Row = Sequence[object]
 
 _GAP = 2  # between two columns
@@ -57,4 +59,7 @@ def _total(widths: dict[str, int]) -> int:
 
 def _shorten(cell: object, width: int | None) -> object:
     text = str(cell)
-    return cell if width is None or len(text) <= width else text[: width - 1] + "…"
+    if width is None or len(text) <= width:
+        return cell
+    cut = "…" if encodable("…", sys.stdout.encoding) == "…" else "..."
+    return text[: width - len(cut)] + cut

@@ -61,7 +61,14 @@ class Node:
         said = self._capsys.readouterr()
         return Done(code, said.out, said.err)
 
-    def export(self, name: str, *, keep: timedelta | None = None, old: bool = False) -> str:
+    def export(
+        self,
+        name: str,
+        *,
+        description: str = "",
+        keep: timedelta | None = None,
+        old: bool = False,
+    ) -> str:
         """Export a file of 100 KB that no other export has; with ``old``, a month ago."""
         content = noise(100_000, seed=sum(name.encode()))
         file = make_file(self.directory.parent / name, 100_000, {0: content})
@@ -70,7 +77,7 @@ class Node:
                 session.add_layer(source, kind=LayerKind.OVERLAY)
             summary: dict[str, JSON] = {
                 "environment": name,
-                "description": f"run of {name}",
+                "description": description or f"run of {name}",
                 "size": 100_000,
             }
             session.publish(b"{}", summary, keep)

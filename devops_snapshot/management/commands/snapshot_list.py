@@ -12,6 +12,7 @@ from rich.cells import cell_len
 from ... import snapshot
 from ...console import DevopsCommand, add_environment_argument, human_size
 from ...errors import DevopsError
+from ...output import encodable, visible
 from ...snapshot.branches import ASCII, BOXES, Line, NowLeaf, lines_of
 from ...snapshot.tree import Now, Tree, TreeSnapshot, tree_of
 from ..arguments import environment_named, local_time
@@ -23,8 +24,8 @@ class Command(DevopsCommand):
     help = (
         "Show the snapshots of an environment, oldest first.\n\n"
         "SIZE in the tree is what a snapshot holds alone: the allocated bytes of the layer files "
-        "that it\nnames and no other snapshot names, and of its memory files unless another one "
-        "shares them; of\n'now', those of the files that the disks write to. An internal snapshot "
+        "that it names and no other snapshot names, and of its memory files unless another one "
+        "shares them; of 'now', those of the files that the disks write to. An internal snapshot "
         "has no file of its own."
     )
     group = "Snapshots"
@@ -71,10 +72,12 @@ class Command(DevopsCommand):
         )
 
     def _draw(self, tree: Tree) -> None:
-        encoding = self.stdout.encoding or "utf-8"  # a string buffer has none
-        branches = BOXES if BOXES.tee == _shown(BOXES.tee, encoding) else ASCII
+        encoding = self.stdout.encoding
+        branches = BOXES if BOXES.tee == encodable(BOXES.tee, encoding) else ASCII
         rows = [_row(line, node_count=len(tree.now)) for line in lines_of(tree, branches)]
-        shown = [tuple(_shown(cell, encoding) for cell in row) for row in (_HEADER, *rows)]
+        shown = [
+            tuple(encodable(visible(cell), encoding) for cell in row) for row in (_HEADER, *rows)
+        ]
         for text in _columns(shown):
             self.stdout.write(text)
 
@@ -91,11 +94,6 @@ class Command(DevopsCommand):
             size = human_size(sum(item.size for item in waits))
             told = "; ".join(f"{item.node} {item.layer}: {item.reason}" for item in waits)
             self.stderr.write(f"{layers} ({size}) {verb} to be merged: {told}")
-
-
-def _shown(text: str, encoding: str) -> str:
-    """The text as far as the encoding has its characters, escapes for the others."""
-    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _row(line: Line, *, node_count: int) -> tuple[str, ...]:

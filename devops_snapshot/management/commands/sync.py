@@ -19,7 +19,7 @@ class Command(DevopsCommand):
     help = (
         "Report where the database and libvirt differ.\n\n"
         "With --repair, bring them into step as far as that can be. Nothing that the database does "
-        "not\nknow is ever deleted. Exit code 4: differences remain."
+        "not know is ever deleted. Exit code 4: differences remain."
     )
     group = "Snapshots"
     examples = ["dos.py sync", "dos.py sync my_env", "dos.py sync my_env --repair"]

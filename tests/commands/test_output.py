@@ -1,0 +1,163 @@
+"""Where output goes: pipes that are closed, full disks, terminals that lack characters."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from devops_snapshot.console import DevopsCommand
+from devops_snapshot.shell import main
+
+from .conftest import Node
+
+ESCAPE = "\x1b[2Jgone\x9b\nnext\u202eline"
+"""A description with which a stranger clears the screen, if it is let through."""
+
+
+def run(
+    redirection: str, *command: str, stdout: int | IO[bytes] = subprocess.PIPE, **environment: str
+) -> subprocess.CompletedProcess[bytes]:
+    """Run ``dos.py`` by a shell, with its streams redirected, such as to ``>/dev/full``."""
+    return subprocess.run(
+        [
+            "bash",
+            "-c",
+            f'exec "$0" -m devops_snapshot "$@" {redirection}',
+            sys.executable,
+            *command,
+        ],
+        env={**os.environ, **environment},
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def full_list(node: Node) -> tuple[str, ...]:
+    """A command that writes more than fits into a pipe's or a file's buffer."""
+    for _ in range(3):
+        node.export("one", description="x" * 50_000)
+    return "list-exports", "--storage", node.url
+
+
+def test_a_reader_that_has_seen_enough(full_list: tuple[str, ...]) -> None:
+    """However much it is: what fits into a buffer is written when all else is done."""
+    for command in (full_list, ("list", "--help")):
+        reading, writing = os.pipe()
+        os.close(reading)
+        with os.fdopen(writing, "wb") as broken:
+            done = run("", *command, stdout=broken)
+        assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize(
+    ("redirection", "reason"),
+    [(">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")],
+)
+def test_nowhere_to_write(full_list: tuple[str, ...], redirection: str, reason: str) -> None:
+    for command in (full_list, ("list", "--help")):
+        done = run(redirection, *command)
+        assert done.stderr.decode() == f"Error: Cannot write to standard output: {reason}\n"
+        assert done.returncode == 1
+
+
+@pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-"])
+def test_nobody_to_complain_to(node: Node, redirection: str) -> None:
+    """What is told besides the result is lost; the work is done."""
+    export_id = node.export("one")
+    done = run(redirection, "delete-export", export_id, "--json", "--storage", node.url)
+    assert done.returncode == 0
+    assert export_id.encode() in done.stdout
+    assert node.ids() == []
+    assert run(f"{redirection} >/dev/full", "version").returncode == 1
+
+
+def test_a_pipe_of_its_own_that_breaks_is_an_error(tmp_path: Path) -> None:
+    """Such as that to an SSH proxy: nobody must take it for the reader of the output."""
+    done = run("", "shell", "-c", "raise BrokenPipeError('proxy')", HOME=str(tmp_path))
+    assert b"BrokenPipeError: proxy" in done.stderr
+    assert done.returncode == 1
+
+
+def test_characters_that_the_terminal_lacks(node: Node) -> None:
+    node.export("one", description="Ж…é")
+    done = run("", "list-exports", "--storage", node.url, PYTHONIOENCODING="latin-1")
+    assert (done.returncode, done.stderr) == (0, b"")
+    header, _, row = done.stdout.decode("latin-1").splitlines()
+    column = slice(header.index("DESCRIPTION"), header.index("HOST"))
+    assert row[column].rstrip() == "\\u0416\\u2026é"
+
+
+def test_all_that_is_written_takes_any_character(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", output)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main(["shell", "-c", "print('Ж \\udcff')"]) == 0
+    output.seek(0)
+    assert output.read().endswith("\\u0416 \\udcff\n")
+
+
+def test_nobody_else_rules_the_terminal(node: Node) -> None:
+    node.export("one", description=ESCAPE)
+    for mode in ("", "--json"):
+        done = node.dos("list-exports", *filter(None, [mode]))
+        assert "\x1b" not in done.out
+        assert "\x9b" not in done.out
+        assert "\u202e" not in done.out
+    table = node.dos("list-exports").out.splitlines()
+    assert len(table) == 3
+    assert "\\x1b[2Jgone\\x9b next\\u202eline" in table[2]
+    done = node.dos("pin-export", "\x1b[2J")
+    assert "\x1b" not in done.err
+
+
+def test_nor_in_what_is_no_table(tmp_path: Path) -> None:
+    """On a terminal; what goes to a file is left as it is."""
+
+    def shown(stream: io.TextIOBase) -> None:
+        DevopsCommand(stdout=stream).stdout.write("fact: \x1b[2J\tgone\n")
+
+    file = io.StringIO()
+    shown(file)
+    assert file.getvalue() == "fact: \x1b[2J\tgone\n"
+    leader, follower = pty.openpty()
+    try:
+        with os.fdopen(follower, "w") as terminal:
+            shown(terminal)
+            terminal.flush()
+            assert os.read(leader, 100) == b"fact: \\x1b[2J\tgone\r\n"
+    finally:
+        os.close(leader)
+
+
+def test_a_question_that_nobody_answers() -> None:
+    code = (
+        "from devops_snapshot.console import DevopsCommand; print(DevopsCommand().confirm('Sure?'))"
+    )
+    for redirection in ("</dev/null", "<&-"):
+        done = run(redirection, "shell", "-c", code)
+        assert done.returncode == 0
+        assert done.stdout.endswith(b"Sure? [y/N] \nFalse\n")
+
+
+def test_help_fits_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its prose is wrapped, its examples are whole lines."""
+    monkeypatch.setenv("COLUMNS", "60")
+    for command in ("delete-export", "sync", "snapshot-list", "storage-configure"):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        prose, _, examples = capsys.readouterr().out.partition("\nexamples:\n")
+        assert max(map(len, prose.splitlines())) <= 60
+        assert all(line.startswith(f"  dos.py {command}") for line in examples.splitlines())
