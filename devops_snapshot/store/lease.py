@@ -172,13 +172,17 @@ class Lease:
         self._last_beat = started
 
     def _release(self) -> None:
-        """Remove the lease; what cannot be removed now is left to collection."""
+        """Remove the lease; what cannot be removed now is left to collection.
+
+        ``lease.json`` goes first: from then on the lease is in nobody's way.
+        """
         if self.directory not in self._directories:  # it could not even be taken
             return
         try:
-            for entry in self._remote.list(self.directory):
+            names = [entry.name for entry in self._remote.list(self.directory)]
+            for name in sorted(names, key="lease.json".__ne__):
                 with suppress(NotFoundError):
-                    self._remote.remove(f"{self.directory}/{entry.name}")
+                    self._remote.remove(f"{self.directory}/{name}")
             with suppress(NotFoundError):  # it was revoked
                 self._remote.remove(self.directory)
         except (StorageError, ConflictError) as error:

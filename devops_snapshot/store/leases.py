@@ -30,6 +30,7 @@ class Holder:
 
     :param taken: ISO 8601 in UTC, by the clock of that host
     :param export: the export that must not go away meanwhile
+    :param moves: the export that is deleted or undeleted, True if that may be any
     :param is_known: whether ``lease.json`` is not damaged; without, the rest is empty
     """
 
@@ -39,6 +40,7 @@ class Holder:
     process: int = 0
     taken: str = ""
     export: str | None = None
+    moves: str | bool | None = None
     is_known: bool = False
 
     def __str__(self) -> str:
@@ -77,6 +79,7 @@ def read_holder(remote: Remote, lease: str) -> Holder | None:
                 process=int(head["process"]),
                 taken=str(head["taken"]),
                 export=head.get("export"),
+                moves=head.get("moves"),
                 is_known=True,
             )
     except NotFoundError:
@@ -105,6 +108,24 @@ def revoke_dead(remote: Remote, own: Lease, *, sleep: Sleep = time.sleep) -> lis
         for lease, pulse in pulses.items()
         if not _is_fresh(pulse, now) or _has_purpose(remote, lease, own)
     }
+    return _watch(remote, silent, sleep)
+
+
+def revoke_silent(
+    remote: Remote, own: Lease, leases: Iterable[str], *, sleep: Sleep = time.sleep
+) -> list[str]:
+    """Take those of these leases away that show no life; return their ids.
+
+    One with a fresh beat is not watched, so it may be in the way for some time after its end.
+    """
+    now = own.storage_time()
+    pulses = {lease: pulse for lease in leases if (pulse := _pulse(remote, lease))}
+    silent = {lease: pulse for lease, pulse in pulses.items() if not _is_fresh(pulse, now)}
+    return _watch(remote, silent, sleep)
+
+
+def _watch(remote: Remote, silent: dict[str, Pulse], sleep: Sleep) -> list[str]:
+    """Revoke those of these leases that show no life for some beats."""
     for _ in range(WATCHED_BEATS):
         if silent:
             log.info("Watching %d leases that may be dead", len(silent))

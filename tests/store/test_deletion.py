@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from devops_snapshot.store import (
     collect,
     delete_export,
     deleted_exports,
+    leases,
     pin_export,
     pinned_exports,
     undelete_export,
@@ -123,15 +125,23 @@ def test_pins_and_deletions_at_once(repository: Repository, remote: Remote) -> N
     assert outcomes == {"pinned", "too late", "deleted", "refused"}
 
 
+@pytest.fixture
+def long_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No beat is fresh, so that who shows no life is given up."""
+    monkeypatch.setattr(leases, "_FRESH_SECONDS", -1)
+
+
+@pytest.mark.usefixtures("long_after")
 def test_a_deletion_that_is_killed(repository: Repository, remote: Remote) -> None:
     stored: dict[str, Stored] = {}
     one = export(remote, [(1,)], stored)
     for dying in dying_everywhere(remote, step=1):
         let_die(lambda dying=dying: delete_export(Repository.open(dying), one))  # type: ignore[misc]
         assert [*ids(repository), *deleted_ids(repository)] == [one]
-        undelete_export(repository, one)
+        undelete_export(repository, one, sleep=at_once)
         assert ids(repository) == [one]
         assert deleted_ids(repository) == []
+        collect(repository, sleep=at_once)
     check(remote, one, stored[one])
 
 
@@ -153,16 +163,21 @@ def test_between_link_and_unlink(repository: Repository, remote: Remote, directo
     check(remote, one, stored[one])
 
 
+@pytest.mark.usefixtures("long_after")
 def test_an_undeletion_that_is_killed(repository: Repository, remote: Remote) -> None:
     stored: dict[str, Stored] = {}
     one = export(remote, [(1,)], stored)
     for dying in dying_everywhere(remote, step=1):
-        if one in ids(repository):
-            delete_export(repository, one)
-        let_die(lambda dying=dying: undelete_export(Repository.open(dying), one))  # type: ignore[misc]
+        delete_export(repository, one, sleep=at_once)
+
+        def undelete(dying: Remote = dying) -> None:
+            undelete_export(Repository.open(dying), one)
+
+        let_die(undelete)
         assert [*ids(repository), *deleted_ids(repository)] == [one]
-    collect(repository, sleep=at_once)
-    check(remote, one, stored[one])
+        undelete_export(repository, one, sleep=at_once)
+        collect(repository, sleep=at_once)
+        check(remote, one, stored[one])
 
 
 def test_an_undeletion_that_comes_too_late_says_so(repository: Repository, remote: Remote) -> None:
@@ -177,3 +192,72 @@ def test_an_undeletion_that_comes_too_late_says_so(repository: Repository, remot
         remote.write(f"deleted/{one}.json", [data], staging="deleted/unfinished")
         with pytest.raises(NotFoundError, match=f"There is no deleted export '{one}' at "):
             undelete_export(repository, one)
+
+
+@pytest.mark.parametrize("first", ["delete", "undelete"])
+def test_moves_of_one_export_at_once(repository: Repository, remote: Remote, first: str) -> None:
+    """Wherever one comes between, it refuses or waits its turn; the export lies somewhere."""
+    stored: dict[str, Stored] = {}
+    one = export(remote, [(1,)], stored)
+    outcomes = set()
+
+    def attempt(name: str, at: Repository) -> None:
+        try:
+            {"delete": delete_export, "undelete": undelete_export}[name](at, one)
+            outcomes.add("done")
+        except ConflictError:
+            outcomes.add("refused")
+        except NotFoundError:
+            outcomes.add("not there")
+
+    def others() -> None:
+        for name in ("undelete", "delete", "undelete"):
+            attempt(name, repository)
+
+    for interrupted in at_every_operation(remote, others, step=1):
+        if (first == "delete") != (one in ids(repository)):
+            attempt("undelete" if first == "delete" else "delete", repository)
+        attempt(first, Repository.open(interrupted))
+        assert [*ids(repository), *deleted_ids(repository)] == [one]
+    assert {"done", "refused"} <= outcomes
+    undelete_export(repository, one)
+    check(remote, one, stored[one])
+
+
+def test_a_collection_leaves_what_was_pinned_meanwhile(
+    repository: Repository, remote: Remote
+) -> None:
+    """Undeleted, pinned and deleted again while a collection is at any of its operations."""
+    pinned: list[str] = []
+
+    def to_and_fro() -> None:
+        with suppress(NotFoundError, ConflictError):
+            undelete_export(repository, one)
+            pin_export(repository, one, by="tester")
+            pinned.append(one)
+            delete_export(repository, one)
+
+    one = export(remote, [(1,)], {})
+    for interrupted in at_every_operation(remote, to_and_fro):
+        one = export(remote, [(1,)], {})
+        delete_export(repository, one)
+        collect(Repository.open(interrupted), sleep=at_once)
+        assert set(pinned) <= set(ids(repository))
+
+
+def test_a_pin_that_fails_leaves_that_of_another(repository: Repository, remote: Remote) -> None:
+    one = export(remote, [(1,)], {})
+
+    def other_pins_and_it_is_moved() -> None:
+        with suppress(NotFoundError, ConflictError):
+            pin_export(repository, one, by="other")
+            remote.mkdir("deleted")
+            remote.rename(f"exports/{one}.json", f"deleted/{one}.json")
+            moved.append(one)
+
+    moved: list[str] = []
+    for interrupted in at_every_operation(remote, other_pins_and_it_is_moved, step=1):
+        one = export(remote, [(1,)], {})
+        with suppress(NotFoundError):
+            pin_export(Repository.open(interrupted), one, by="late")
+        assert set(moved) <= pinned_exports(repository)

@@ -87,7 +87,7 @@ class Clients(RuleBasedStateMachine):
             for export_id in pinned_exports(repository):
                 unpin_export(repository, export_id)
             for export_id in self.published():
-                delete_export(repository, export_id)
+                delete_export(repository, export_id, sleep=at_once)
             collect(repository, sleep=at_once)
             left = objects(self.directory, "packs", "layers", "exports", "deleted", "leases")
             assert not left, f"garbage: {left}"
@@ -120,19 +120,25 @@ class Clients(RuleBasedStateMachine):
         which = chosen(self.published(), number)
         if which is not None:
             self.wanted_gone.add(which)
-            self.begin("delete", lambda remote: delete_export(Repository.open(remote), which))
+            self.begin(
+                "delete",
+                lambda remote: delete_export(Repository.open(remote), which, sleep=at_once),
+            )
 
     @rule(number=NUMBERS)
     def begin_undelete(self, number: int) -> None:
         which = chosen(self.deleted(), number)
         if which is not None:
-            self.begin("undelete", lambda remote: undelete_export(Repository.open(remote), which))
+            self.begin(
+                "undelete",
+                lambda remote: undelete_export(Repository.open(remote), which, sleep=at_once),
+            )
 
     @rule()
     def begin_prune(self) -> None:
         def work(remote: Remote) -> None:
             repository = Repository.open(remote)
-            prune(repository, plan_prune(repository))
+            prune(repository, plan_prune(repository), sleep=at_once)
 
         self.begin("prune", work)
 

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from devops_snapshot.errors import FormatError, NotFoundError
+from devops_snapshot.errors import ConflictError, FormatError, NotFoundError
 from devops_snapshot.progress import Progress, Quiet
 
 from ..bounded import map_bounded
 from ..dedup.sample_merge import merge_samples
+from ..exports.moves import move_exports, moved_by_others
 from ..exports.pins import load_pins
 from ..exports.summaries import merge_summaries
 from ..format.jsontypes import JSON
@@ -116,7 +117,7 @@ def _collect(
         revoked = revoke_dead(repository.remote, lease, sleep=sleep)
         require_no_other(repository.remote, lease, "collect")
         remove_revoked(repository.remote)
-        collection = _Collection(repository, lease, threads, progress, revoked)
+        collection = _Collection(repository, lease, threads, progress, revoked, sleep)
         collection.run()
         while wait and collection.is_waiting():
             sleep(BEAT_SECONDS)
@@ -126,7 +127,7 @@ def _collect(
 
 
 def _foresee(repository: Repository, threads: Executor) -> CollectionReport:
-    discarded = _discardable(repository, own="")
+    discarded = _discardable(repository, own=frozenset())
     mark = Marker(repository, threads).mark(without=discarded)
     dead = mark.dead
     usage = measure(repository, mark, threads)
@@ -150,6 +151,7 @@ class _Collection:
     threads: Executor
     progress: Progress
     revoked: list[str]
+    sleep: Sleep = time.sleep
     discarded: list[str] = field(default_factory=list)
     packs: int = 0
     layers: int = 0
@@ -244,10 +246,15 @@ class _Collection:
                 drop_epoch(self._remote, epoch)
 
     def _discard_deleted(self) -> None:
-        for export_id in _discardable(self.repository, own=self.lease.id):
-            with suppress(NotFoundError):  # undeleted meanwhile
-                self.lease.discard(deleted_path(export_id))
-                self.discarded.append(export_id)
+        """Remove deleted exports for good, which is a move as deleting and undeleting are."""
+        try:
+            with move_exports(self._remote, "discard", sleep=self.sleep) as lease:
+                for export_id in _discardable(self.repository, own={self.lease.id, lease.id}):
+                    with suppress(NotFoundError):  # a release that does not know moves was here
+                        lease.discard(deleted_path(export_id))
+                        self.discarded.append(export_id)
+        except ConflictError as error:
+            log.warning("Deleted exports stay: %s", error.message)
 
     def _remove(self, dead: Objects, mark: Mark) -> None:
         """Layer objects go first, so that there is none whose packs are gone."""
@@ -296,7 +303,7 @@ class _Collection:
         return sum(packs.get(pack, 0) for pack in found.packs)
 
 
-def _discardable(repository: Repository, *, own: str) -> list[str]:
+def _discardable(repository: Repository, *, own: Set[str]) -> list[str]:
     """Return the deleted exports that nobody uses or is about to undelete.
 
     Deleted exports are listed before leases: whoever takes a lease later does not find them among
@@ -304,11 +311,11 @@ def _discardable(repository: Repository, *, own: str) -> list[str]:
     """
     remote = repository.remote
     deleted = list(filter(None, (export_id_of(entry.name) for entry in remote.list(DELETED))))
-    holders = [holder for holder in read_holders(remote) if holder.lease != own]
+    holders = [holder for holder in read_holders(remote) if holder.lease not in own]
     if not all(holder.is_known for holder in holders):
         log.warning("Deleted exports stay: it is not known what each lease is for")
         return []
-    kept = exports_in_use(holders) | load_pins(remote)
+    kept = exports_in_use(holders) | moved_by_others(holders) | load_pins(remote)
     return sorted(export_id for export_id in deleted if export_id not in kept)
 
 

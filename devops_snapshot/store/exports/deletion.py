@@ -8,7 +8,7 @@ first, then a look at what is condemned.
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
+import time
 from datetime import datetime, timezone
 
 from devops_snapshot.errors import ConflictError, FormatError, NotFoundError
@@ -26,9 +26,10 @@ from ..format.names import (
     is_export_id,
     pack_path,
 )
-from ..lease import hold_lease
+from ..leases import Sleep
 from ..reading.layer_objects import readable_layers
 from ..repository import Repository
+from .moves import move_export
 from .pins import is_pinned
 
 log = logging.getLogger(__name__)
@@ -36,20 +37,26 @@ log = logging.getLogger(__name__)
 _PINNED_HINT = "Unpin it first"
 
 
-def delete_export(repository: Repository, export_id: str) -> None:
+def delete_export(repository: Repository, export_id: str, *, sleep: Sleep = time.sleep) -> None:
     """Take an export out of the list; its room comes free with the next collection.
 
     :raises NotFoundError: there is no export with exactly that id
-    :raises ConflictError: it is pinned
+    :raises ConflictError: it is pinned, or somebody else is deleting or undeleting it
     """
     repository.require_feature("write", "changed")
     repository.require_export(export_id)
-    if is_pinned(repository.remote, export_id) or not move_to_deleted(repository, export_id):
+    with move_export(repository.remote, "delete", export_id, sleep=sleep):
+        moved = not is_pinned(repository.remote, export_id) and move_to_deleted(
+            repository, export_id
+        )
+    if not moved:
         raise ConflictError(f"Export {export_id} is pinned", hint=_PINNED_HINT)
 
 
 def move_to_deleted(repository: Repository, export_id: str) -> bool:
     """Delete an export, unless it turns out to have been pinned meanwhile.
+
+    To be called only by who moves it alone.
 
     :raises NotFoundError: there is no such export
     """
@@ -60,16 +67,16 @@ def move_to_deleted(repository: Repository, export_id: str) -> bool:
     except ConflictError:  # another deletion, or its undoing, was cut short between two steps
         remote.remove(export_path(export_id))
     if is_pinned(remote, export_id):
-        with suppress(ConflictError, NotFoundError):  # undone by somebody else
-            remote.rename(deleted_path(export_id), export_path(export_id))
+        remote.rename(deleted_path(export_id), export_path(export_id))
         return False
     return True
 
 
-def undelete_export(repository: Repository, export_id: str) -> None:
+def undelete_export(repository: Repository, export_id: str, *, sleep: Sleep = time.sleep) -> None:
     """Undo the deletion of an export; one that is not deleted is left as it is.
 
     :raises NotFoundError: it was not deleted, or a collection has removed it for good
+    :raises ConflictError: somebody else is deleting or undeleting it
     """
     repository.require_feature("write", "changed")
     remote = repository.remote
@@ -80,7 +87,7 @@ def undelete_export(repository: Repository, export_id: str) -> None:
     if not is_export_id(export_id):
         raise unknown
     path = deleted_path(export_id)
-    with hold_lease(remote, {"purpose": "undelete", "export": export_id}):
+    with move_export(remote, "undelete", export_id, sleep=sleep):
         condemned = load_condemned(remote)
         try:
             envelope = decode_envelope(export_id, remote.read(path), f"Deleted export {path}")

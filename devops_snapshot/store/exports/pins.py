@@ -13,7 +13,8 @@ from devops_snapshot.remote import Remote
 
 from ..format.names import PINS, is_export_id, pin_path
 from ..format.sealed import seal
-from ..lease import hold_lease
+from ..lease import Lease, hold_lease
+from ..leases import read_holders
 from ..repository import Repository
 
 
@@ -30,6 +31,7 @@ def pin_export(repository: Repository, export_id: str, *, by: str) -> None:
 
     :param by: who wants that, for people to read
     :raises NotFoundError: there is no such export
+    :raises ConflictError: somebody else is pinning it at this moment
     """
     remote = repository.remote
     repository.require_feature("write", "changed")
@@ -39,6 +41,7 @@ def pin_export(repository: Repository, export_id: str, *, by: str) -> None:
         try:
             lease.write(pin_path(export_id), [seal("pin", fields)])
         except ConflictError:  # pinned already, and that is for its owner to take back
+            _require_no_other_pinning(remote, lease)
             repository.require_export(export_id)
             return
         try:
@@ -46,6 +49,16 @@ def pin_export(repository: Repository, export_id: str, *, by: str) -> None:
         except NotFoundError:
             unpin_export(repository, export_id)
             raise
+
+
+def _require_no_other_pinning(remote: Remote, own: Lease) -> None:
+    """Do not rely on a pin that whoever made it may still take back."""
+    for holder in read_holders(remote):
+        is_pinning = holder.purpose == "pin" and holder.export == own.purpose["export"]
+        if is_pinning and holder.lease != own.id:
+            raise ConflictError(
+                f"Export {holder.export} is just being pinned: {holder}", hint="Try again"
+            )
 
 
 def unpin_export(repository: Repository, export_id: str) -> None:

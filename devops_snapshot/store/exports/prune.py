@@ -24,9 +24,10 @@ from ..format.envelope import ExportEntry
 from ..format.layer import Layer
 from ..format.names import LayerId
 from ..lease import hold_lease
-from ..leases import exports_in_use, read_holders
+from ..leases import Sleep, exports_in_use, read_holders
 from ..repository import Repository
 from .deletion import move_to_deleted
+from .moves import move_exports, moved_by_others
 from .pins import is_pinned, load_pins
 
 _PARALLEL = 4
@@ -100,20 +101,28 @@ def _plan(candidates: _Candidates, room: _Room, max_size: int | None, now: datet
     )
 
 
-def prune(repository: Repository, plan: PrunePlan) -> list[str]:
+def prune(repository: Repository, plan: PrunePlan, *, sleep: Sleep = time.sleep) -> list[str]:
     """Delete what a plan says, unless it was pinned or is imported by now; return the ids.
 
     Until a collection has run, it can be undeleted.
+
+    :raises ConflictError: somebody else prunes, too
     """
     repository.require_feature("write", "changed")
+    if not plan.expired:
+        return []
     deleted = []
-    in_use = exports_in_use(read_holders(repository.remote))
-    for export_id in (item.entry.id for item in plan.expired):
-        if export_id in in_use or is_pinned(repository.remote, export_id):
-            continue
-        with suppress(NotFoundError):  # deleted meanwhile
-            if move_to_deleted(repository, export_id):
-                deleted.append(export_id)
+    remote = repository.remote
+    with move_exports(remote, "prune", sleep=sleep) as lease:
+        holders = read_holders(remote)
+        in_use = exports_in_use(holders) | moved_by_others(holders)
+        for export_id in (item.entry.id for item in plan.expired):
+            if export_id in in_use or is_pinned(remote, export_id):
+                continue
+            lease.require_alive()
+            with suppress(NotFoundError):  # deleted meanwhile
+                if move_to_deleted(repository, export_id):
+                    deleted.append(export_id)
     return deleted
 
 
