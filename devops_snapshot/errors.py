@@ -25,6 +25,12 @@ class DevopsError(Exception):
         return f"{self.message}. {self.hint}" if self.hint else self.message
 
 
+class UsageError(DevopsError):
+    """What was typed is no command, no storage URL ..., whatever there is."""
+
+    exit_code = 2
+
+
 class NotFoundError(DevopsError):
     """An environment, node, snapshot, export, pool ... of that name does not exist."""
 

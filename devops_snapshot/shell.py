@@ -20,7 +20,7 @@ from django.core.management import BaseCommand, get_commands, load_command_class
 from django.db import DatabaseError, OperationalError
 
 from devops_snapshot import __version__
-from devops_snapshot.errors import DevopsError
+from devops_snapshot.errors import DevopsError, UsageError
 from devops_snapshot.output import (
     OutputError,
     ReaderGoneError,
@@ -30,8 +30,8 @@ from devops_snapshot.output import (
 )
 
 PROGRAM = "dos.py"
-USAGE_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
-"""Exit codes; the last two are those of a shell for a process that the signal ended."""
+INTERRUPTED, BROKEN_PIPE = 130, 141
+"""Exit codes: those of a shell for a process that the signal ended."""
 
 UNUSABLE_DATABASE = (DatabaseError, OperationalError)
 """What the database says when it is at fault; its other errors are ours."""
@@ -39,12 +39,6 @@ UNUSABLE_DATABASE = (DatabaseError, OperationalError)
 SUMMARY_WIDTH = 78
 _SOON = 0.01  # seconds
 FOREIGN_GROUP = "Django"
-
-
-class UsageError(DevopsError):
-    """What was typed is no command."""
-
-    exit_code = USAGE_ERROR
 
 
 def main(argv: Sequence[str] | None = None) -> int:

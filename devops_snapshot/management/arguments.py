@@ -15,7 +15,8 @@ from rich.progress import Progress as Bars
 from rich.progress import TaskID
 
 from ..console import human_size, progress_bars
-from ..errors import DevopsError
+from ..errors import DevopsError, UsageError
+from ..remote.url import parse
 from ..snapshot import Waiting
 
 LONGEST_URL = 1024  # characters; what the records take
@@ -64,13 +65,17 @@ def add_storage_argument(parser: CommandParser) -> None:
 
 
 def storage_url(options: dict[str, Any], tell: Callable[[str], object]) -> str:
-    """The storage node to use; ``tell`` is told when it is only this machine's own directory."""
+    """The storage node to use; ``tell`` is told when it is only this machine's own directory.
+
+    :raises UsageError: it is no storage URL
+    """
     if options["storage"] == "":  # an empty variable in a script must not mean another place
-        raise DevopsError("the storage URL is empty", hint="Without one, $DEVOPS_STORAGE counts")
+        raise UsageError("the storage URL is empty", hint="Without one, $DEVOPS_STORAGE counts")
     url = str(options["storage"] or settings.DEVOPS_STORAGE or "")
     if len(url) > LONGEST_URL:
-        raise DevopsError(f"the storage URL has {len(url)} characters, the most is {LONGEST_URL}")
+        raise UsageError(f"the storage URL has {len(url)} characters, the most is {LONGEST_URL}")
     if url:
+        parse(url)
         return url
     directory = Path("~/.devops/storage").expanduser()
     tell(f"No --storage and no DEVOPS_STORAGE: using file://{directory}")

@@ -15,7 +15,8 @@ from .url import parse
 def connect(url: str) -> Iterator[Remote]:
     """Open the storage node that a URL names, and close its connections at the end.
 
-    :raises StorageError: the URL is not valid, or the node cannot be reached
+    :raises UsageError: the URL is not valid
+    :raises StorageError: the node cannot be reached
     """
     location = parse(url)
     if location.scheme == "file":

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from posixpath import normpath
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from devops_snapshot.errors import StorageError
+from devops_snapshot.errors import UsageError
 
 _WORD = re.compile(r"[\w.:%@+][\w.:%@+-]*")
 _BUCKET = re.compile(r"[A-Za-z0-9][\w.-]{1,254}", re.ASCII)
@@ -43,16 +43,16 @@ class Location:
 def parse(url: str) -> Location:
     """Take a storage URL apart.
 
-    :raises StorageError: it is not one; the message never repeats a password
+    :raises UsageError: it is not one; the message never repeats a password
     """
     parts = _split(url)
     if parts.password is not None:
-        raise StorageError(
+        raise UsageError(
             f"Storage URL for host {parts.hostname} contains a password",
             hint="Use an SSH key or agent instead",
         )
     if parts.query or parts.fragment:
-        raise StorageError(
+        raise UsageError(
             f"Storage URL {url!r} contains '?' or '#'", hint="Write them as %3F and %23"
         )
     match parts.scheme:
@@ -75,7 +75,7 @@ def _split(url: str) -> SplitResult:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError as error:
-        raise StorageError(f"Storage URL cannot be parsed: {error}", hint=f"Use {FORMS}") from error
+        raise UsageError(f"Storage URL cannot be parsed: {error}", hint=f"Use {FORMS}") from error
     return parts
 
 
@@ -104,5 +104,5 @@ def _path(url: str, parts: SplitResult) -> str:
     return "/" + normpath(path).lstrip("/")
 
 
-def _bad(url: str, what: str) -> StorageError:
-    return StorageError(f"Storage URL {url!r} {what}", hint=f"Use {FORMS}")
+def _bad(url: str, what: str) -> UsageError:
+    return UsageError(f"Storage URL {url!r} {what}", hint=f"Use {FORMS}")

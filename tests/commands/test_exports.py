@@ -6,6 +6,8 @@ from datetime import timedelta
 
 import pytest
 
+from devops_snapshot.shell import main
+
 from .conftest import Node
 
 COMMANDS = [
@@ -16,6 +18,7 @@ COMMANDS = [
     "prune-exports",
     "verify-exports",
 ]
+NEED_AN_EXPORT = {"delete-export", "pin-export", "unpin-export", "show-export"}
 
 
 def test_delete_and_undelete(node: Node) -> None:
@@ -168,9 +171,19 @@ def test_help(node: Node, command: str) -> None:
     assert "--json" in done.out
 
 
+@pytest.mark.parametrize("command", [*COMMANDS, "list-exports", "show-export"])
+def test_a_url_that_makes_no_sense(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    needed = ["20"] if command in NEED_AN_EXPORT else []
+    assert main([command, *needed, "--storage", "storage:/srv/devops"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("Error: Storage URL 'storage:/srv/devops' has the unknown scheme")
+    assert said.err.count("\n") == 1
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_no_repository_there(node: Node, command: str) -> None:
-    needed = ["20"] if command in {"delete-export", "pin-export", "unpin-export"} else []
+    needed = ["20"] if command in NEED_AN_EXPORT else []
     node.directory = node.directory / "nothing"
     done = node.dos(command, *needed)
     assert (done.code, done.out, done.err.count("\n")) == (3, "", 1)

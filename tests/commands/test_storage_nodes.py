@@ -219,9 +219,16 @@ def test_arguments_are_missing(node: Node, command: str) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_url_that_makes_no_sense(node: Node, command: str) -> None:
-    done = node.dos(command, "ftp://somewhere/else")
-    assert (done.code, done.out, done.err.count("\n")) == (6, "", 1)
-    assert "unknown scheme 'ftp'" in done.err
+    for url, reason in [
+        ("ftp://somewhere/else", "unknown scheme 'ftp'"),
+        ("sftp://storage:port/srv", "cannot be parsed"),
+        ("s3://", "names no bucket"),
+        ("", "is empty"),
+        (f"file:///{'x' * 2000}", "has 2008 characters"),
+    ]:
+        done = node.dos(command, url)
+        assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+        assert reason in done.err
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from devops_snapshot.errors import StorageError
+from devops_snapshot.errors import UsageError
 from devops_snapshot.remote import connect
 from devops_snapshot.remote.url import Location, parse
 
@@ -40,14 +40,14 @@ def test_valid(url: str, location: Location) -> None:
     ],
 )
 def test_invalid(url: str, message: str) -> None:
-    with pytest.raises(StorageError, match=message) as caught, connect(url):
+    with pytest.raises(UsageError, match=message) as caught, connect(url):
         pass
     assert "\n" not in str(caught.value)
 
 
 def test_a_password_is_refused_and_not_repeated() -> None:
     with (
-        pytest.raises(StorageError, match="contains a password") as caught,
+        pytest.raises(UsageError, match="contains a password") as caught,
         connect("sftp://user:secret@host/srv"),
     ):
         pass
