@@ -3,7 +3,7 @@
 from .collection.collect import CollectionReport, collect
 from .export_session import ExportSession, Stats
 from .exports.deletion import delete_export, deleted_exports, undelete_export
-from .exports.pins import pin_export, pinned_exports, unpin_export
+from .exports.pins import pin_export, pinned_by, pinned_exports, unpin_export
 from .exports.prune import Expired, PrunePlan, plan_prune, prune
 from .exports.retention import Retention, configure
 from .format.envelope import ExportEntry
@@ -48,6 +48,7 @@ __all__ = [
     "deleted_exports",
     "is_export_id",
     "pin_export",
+    "pinned_by",
     "pinned_exports",
     "plan_prune",
     "prune",

@@ -13,8 +13,10 @@ import pytest
 
 from devops_snapshot.shell import main
 from devops_snapshot.store import JSON, FileSource, LayerKind
+from tests.manifest.real import document
 from tests.store.place import make_file, noise, opened
 
+MANIFEST = json.dumps(document()).encode()
 _AGO = timedelta(days=30).total_seconds()
 
 
@@ -80,7 +82,7 @@ class Node:
                 "description": description or f"run of {name}",
                 "size": 100_000,
             }
-            session.publish(b"{}", summary, keep)
+            session.publish(MANIFEST, summary, keep)
         if old:
             path = self.directory / f"exports/{session.export_id}.json"
             then = path.stat().st_mtime - _AGO

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from devops_snapshot.shell import main
+from devops_snapshot.store.format.sealed import seal
 
 from .conftest import Node
 
@@ -83,7 +84,18 @@ def test_pins(node: Node) -> None:
     done = node.dos("pin-export", "latest:one", "--by", "Ann, bug 12")
     assert (done.code, done.out, done.err) == (0, "", f"Pinned {first}\n")
     assert b"Ann, bug 12" in (node.directory / f"pins/{first}").read_bytes()
-    assert [row[-1] for row in node.dos("list-exports").rows if row[0] == first] == ["pinned"]
+    [pinned, other] = node.dos("list-exports").out.splitlines()[2:]
+    assert pinned.endswith("  pinned by Ann, bug 12")
+    assert other.endswith("  now")
+    assert [
+        (one["pinned"], one["pinned_by"]) for one in node.dos("list-exports", "--json").json
+    ] == [
+        (True, "Ann, bug 12"),
+        (False, None),
+    ]
+    assert "Pinned:        by Ann, bug 12\n" in node.dos("show-export", first).out
+    assert "Pinned:        no\n" in node.dos("show-export", second).out
+    assert node.dos("show-export", first, "--json").json["pinned_by"] == "Ann, bug 12"
     done = node.dos("delete-export", first)
     assert (done.code, done.err) == (4, f"Error: Export {first} is pinned. Unpin it first\n")
     assert node.dos("prune-exports", "--json").json["deleted"] == [second]
@@ -92,6 +104,48 @@ def test_pins(node: Node) -> None:
     assert (done.code, done.json) == (0, {"unpinned": [first]})
     assert node.dos("unpin-export", first).code == 3
     assert node.dos("delete-export", first).code == 0
+
+
+def test_who_pinned_it_is_one_short_line(node: Node) -> None:
+    """Whatever was typed, and whatever somebody else has written there."""
+    first, second = node.export("one"), node.export("two")
+    node.dos("pin-export", first, "--by", f"Ann\n\x1b[2Jgone \u202e{'x' * 1000}")
+    raw = (node.directory / f"pins/{first}").read_bytes()
+    assert b"Ann [2Jgone xxx" in raw
+    assert len(raw) < 500
+    forged = {"by": f"Eve\x1b[2J\n{'y' * 1000}", "when": "2026-11-22T21:31:26+00:00"}
+    (node.directory / f"pins/{second}").write_bytes(seal("pin", forged))
+    by = [one["pinned_by"] for one in node.dos("list-exports", "--json").json]
+    assert by == [f"Ann [2Jgone {'x' * 87}…", f"Eve [2J {'y' * 91}…"]
+
+
+def test_who_pinned_it_is_asked_again_after_a_change(node: Node) -> None:
+    """What this machine remembers of a pin is good for that pin alone."""
+    export_id = node.export("one")
+
+    def pinned_by() -> str | None:
+        [one] = node.dos("list-exports", "--json").json
+        return str(one["pinned_by"]) if one["pinned"] else None
+
+    for by in ("Ann", "Bob"):
+        assert pinned_by() is None
+        node.dos("pin-export", export_id, "--by", by)
+        assert [pinned_by(), pinned_by()] == [by, by]
+        node.dos("unpin-export", export_id)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"x\n", seal("pin", {}), seal("pin", {"by": ["Ann"], "when": 1}), b"x" * 9999]
+)
+def test_a_damaged_pin_still_holds(node: Node, content: bytes) -> None:
+    export_id = node.export("one", old=True)
+    (node.directory / "pins").mkdir()
+    (node.directory / f"pins/{export_id}").write_bytes(content)
+    done = node.dos("list-exports")
+    assert done.code == 0
+    assert "  pinned" in done.out
+    assert [one["pinned"] for one in node.dos("list-exports", "--json").json] == [True]
+    assert node.dos("prune-exports", "--json").json["deleted"] == []
 
 
 def test_a_damaged_export_can_be_deleted(node: Node) -> None:

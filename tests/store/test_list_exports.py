@@ -77,7 +77,7 @@ def test_people_learn_it_too(storage: Path) -> None:
     assert lines[0].split()[-1] == "EXPIRES"
     assert [line.split()[0] for line in lines[2:]] == [usual, pinned]
     assert lines[2].endswith(("in 7 days", "in 7.0 days"))
-    assert lines[3].split()[-1] == "pinned"
+    assert lines[3].endswith("pinned by somebody")
     deleted = dos(storage, "--deleted").splitlines()[2:]
     assert [(line.split()[0], line.split()[-1]) for line in deleted] == [(gone, "deleted")]
     assert dos(storage, "--env", "other") == ""

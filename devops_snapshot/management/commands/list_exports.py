@@ -11,7 +11,7 @@ from django.core.management.base import CommandParser
 
 from ...console import DevopsCommand, human_size
 from ...remote import connect
-from ...store import ExportEntry, Repository, deleted_exports, pinned_exports
+from ...store import ExportEntry, Repository, deleted_exports, pinned_by
 from ..arguments import add_storage_argument, storage_url
 from ..columns import fit, terminal_width
 from ..quantities import human_duration
@@ -27,7 +27,7 @@ _HEADERS = (
     "SIZE",
     "EXPIRES",
 )
-_FLEXIBLE = {"ENVIRONMENT", "SNAPSHOTS", "DESCRIPTION", "HOST"}
+_FLEXIBLE = {"ENVIRONMENT", "SNAPSHOTS", "DESCRIPTION", "HOST", "EXPIRES"}
 _DISPENSABLE = ("HOST", "NODES", "TIME", "DESCRIPTION")  # the id tells a time, too
 
 
@@ -35,13 +35,18 @@ _DISPENSABLE = ("HOST", "NODES", "TIME", "DESCRIPTION")  # the id tells a time, 
 class _Listed:
     """An export as it is shown.
 
+    :param pinned_by: who pinned it, None if it is not pinned; the pin may not say who
     :param expires: when pruning may remove it; None if it is pinned, or deleted already
     """
 
     entry: ExportEntry
-    pinned: bool
-    deleted: bool
-    expires: datetime | None
+    pinned_by: str | None
+    deleted: bool = False
+    expires: datetime | None = None
+
+    @property
+    def pinned(self) -> bool:
+        return self.pinned_by is not None
 
 
 class Command(DevopsCommand):
@@ -79,18 +84,20 @@ class Command(DevopsCommand):
 
 
 def _existing(repository: Repository) -> list[_Listed]:
-    retention, pinned = repository.retention, pinned_exports(repository)
+    retention, pins = repository.retention, pinned_by(repository)
     listed = []
     for entry in repository.exports():
-        expires = _later(entry.stored, retention.keeps(entry.keep))
-        is_pinned = entry.id in pinned
-        listed.append(_Listed(entry, is_pinned, False, None if is_pinned else expires))
+        by = pins.get(entry.id)
+        expires = _later(entry.stored, retention.keeps(entry.keep)) if by is None else None
+        listed.append(_Listed(entry, by, expires=expires))
     return listed
 
 
 def _deleted(repository: Repository) -> list[_Listed]:
-    pinned = pinned_exports(repository)
-    return [_Listed(entry, entry.id in pinned, True, None) for entry in deleted_exports(repository)]
+    pins = pinned_by(repository)
+    return [
+        _Listed(entry, pins.get(entry.id), deleted=True) for entry in deleted_exports(repository)
+    ]
 
 
 def _later(moment: datetime, time: timedelta) -> datetime | None:
@@ -112,6 +119,7 @@ def _document(one: _Listed) -> dict[str, Any]:
         "keep_seconds": None if entry.keep is None else int(entry.keep.total_seconds()),
         "expires": one.expires.isoformat() if one.expires else None,
         "pinned": one.pinned,
+        "pinned_by": one.pinned_by or None,
         "deleted": one.deleted,
     }
 
@@ -136,7 +144,7 @@ def _expiry(one: _Listed, now: datetime) -> str:
     if one.deleted:
         return "deleted"
     if one.pinned:
-        return "pinned"
+        return f"pinned by {one.pinned_by}" if one.pinned_by else "pinned"
     if one.expires is None:
         return "never"
     return f"in {human_duration(one.expires - now)}" if one.expires > now else "now"

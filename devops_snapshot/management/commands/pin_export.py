@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import socket
 from typing import Any
 
@@ -33,7 +34,7 @@ class Command(DevopsCommand):
         parser.add_argument("--json", action="store_true", help="for programs: the ids")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        by = options["by"] or f"{getpass.getuser()}@{socket.gethostname()}"
+        by = options["by"] or f"{_user()}@{socket.gethostname()}"
         with connect(storage_url(options, self.stderr.write)) as remote:
             repository = Repository.open(remote)
             ids = exports_named(repository, options["exports"])
@@ -42,3 +43,11 @@ class Command(DevopsCommand):
                 self.stderr.write(f"Pinned {export_id}")
         if options["json"]:
             self.json({"pinned": ids})
+
+
+def _user() -> str:
+    """The user's name, or the number of one who has none, as in a container."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.geteuid())

@@ -11,7 +11,7 @@ from ...console import DevopsCommand, human_size
 from ...importer.choose import choose_export
 from ...manifest import Manifest
 from ...remote import connect
-from ...store import Repository
+from ...store import Repository, pinned_by
 from ..arguments import add_storage_argument, storage_url
 
 
@@ -31,11 +31,13 @@ class Command(DevopsCommand):
             repository = Repository.open(remote)
             entry = choose_export(repository, options["export"])
             document = repository.manifest(entry.id)
+            by = pinned_by(repository).get(entry.id)
         manifest = Manifest.from_json(document)
         if options["json"]:
-            self.json({"id": entry.id, "manifest": json.loads(document)})
+            pin = {"pinned": by is not None, "pinned_by": by or None}
+            self.json({"id": entry.id, **pin, "manifest": json.loads(document)})
             return
-        for key, value in _facts(entry.id, manifest):
+        for key, value in _facts(entry.id, manifest, by):
             self.stdout.write(f"{key + ':':<15}{value}")
         self._show_nodes(manifest)
         self._show_networks(manifest)
@@ -84,7 +86,7 @@ class Command(DevopsCommand):
         )
 
 
-def _facts(export_id: str, manifest: Manifest) -> list[tuple[str, str]]:
+def _facts(export_id: str, manifest: Manifest, by: str | None) -> list[tuple[str, str]]:
     freeze = manifest.freeze_seconds
     return [
         ("Export", export_id),
@@ -97,6 +99,7 @@ def _facts(export_id: str, manifest: Manifest) -> list[tuple[str, str]]:
         ("By", f"{manifest.provenance.user}, {manifest.provenance.tool}"),
         ("Stood still", "-" if freeze is None else f"{freeze:.2f} s"),
         ("Size", human_size(manifest.size)),
+        ("Pinned", "no" if by is None else f"by {by}" if by else "yes"),
     ]
 
 
