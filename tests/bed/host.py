@@ -172,7 +172,7 @@ class Host:
     # Being clean
 
     def clean(self) -> None:
-        """Remove all domains, networks, volumes, snapshots and databases of the host."""
+        """Remove all domains, networks, filters, volumes, snapshots and databases of the host."""
         for guest in self._guests.values():
             guest.close()
         self._guests.clear()
@@ -183,6 +183,7 @@ class Host:
                 network.destroy()
             with suppress(libvirt.libvirtError):  # a transient network is gone by now
                 network.undefine()
+        _remove_nwfilters(self.connection)
         for pool in self.connection.listAllStoragePools():
             if pool.isActive():
                 pool.destroy()
@@ -278,6 +279,14 @@ def _remove_domain(domain: libvirt.virDomain) -> None:
             | libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
             | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
         )
+
+
+def _remove_nwfilters(connection: libvirt.virConnect) -> None:
+    """Those that others include can only go after these."""
+    while nwfilters := connection.listAllNWFilters():
+        for nwfilter in nwfilters:
+            with suppress(libvirt.libvirtError):
+                nwfilter.undefine()
 
 
 def _empty(directory: Path) -> None:

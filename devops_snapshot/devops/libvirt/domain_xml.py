@@ -16,7 +16,8 @@ KIB_PER_MIB = 1024
 class DiskSpec:
     """A disk or cdrom; ``path`` None is an empty drive.
 
-    ``target`` is ``sda``, ``sdb`` ... whatever the bus, as fuel-devops has it.
+    ``target`` is ``sda``, ``sdb`` ... whatever the bus, as fuel-devops has it. ``shareable`` is one
+    of several paths to the same image, which QEMU locks otherwise; libvirt takes only raw ones.
     """
 
     target: str
@@ -27,15 +28,17 @@ class DiskSpec:
     wwn: str | None = None
     device: str = "disk"
     type: str = "file"
+    shareable: bool = False
 
 
 @dataclass(frozen=True)
 class InterfaceSpec:
-    """A network card; ``network`` is a name in libvirt."""
+    """A network card; ``network`` and ``nwfilter`` are names in libvirt."""
 
     mac: str
     network: str
     model: str | None = None
+    nwfilter: str | None = None
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,8 @@ def _disk(disk: DiskSpec) -> etree._Element:
     if disk.bus == "usb":
         target.set("removable", "on")
         element.append(E.readonly())
+    if disk.shareable:
+        element.append(E.shareable())
     if disk.serial:
         element.append(E.serial(disk.serial))
     if disk.wwn:
@@ -172,6 +177,8 @@ def _interface(interface: InterfaceSpec) -> etree._Element:
     )
     if interface.model:
         element.append(E.model(type=interface.model))
+    if interface.nwfilter:
+        element.append(E.filterref(filter=interface.nwfilter))
     return element
 
 

@@ -14,6 +14,7 @@ from ..models.driver import Driver
 from ..models.params import ParamField, registered
 from .connection import asking, shared_connection
 from .host_networks import subnets
+from .nwfilter import NwFilter
 
 MODULE = "devops.driver.libvirt.libvirt_driver"
 """Where fuel-devops has its classes of this driver; rows name them."""
@@ -54,6 +55,12 @@ class LibvirtDriver(Driver):
     def asking(self, what: str) -> AbstractContextManager[None]:
         """Inside, libvirt's errors become "cannot <what> on <URI>: <reason>"."""
         return asking(self.connection_string, what)
+
+    def nwfilter(self, name: str, *, priority: int, includes: str | None = None) -> NwFilter | None:
+        """The network filter of that name; None where there are to be no filters."""
+        if not self.enable_nwfilters:
+            return None
+        return NwFilter(self.conn, name, priority, self.asking, includes)
 
     def get_allocated_networks(self) -> list[IPNetwork]:
         """The subnets of all networks that libvirt has, running or not."""

@@ -25,6 +25,16 @@ def volume_name(environment: str, owner: str, volume: str) -> str:
     return _joined(environment, owner, volume)
 
 
+def network_filter_name(environment: str, l2_network_device: str) -> str:
+    """The libvirt name of the filter that all traffic of a network passes; never cut."""
+    return "_".join((environment, l2_network_device))
+
+
+def interface_filter_name(network_filter: str, mac: str) -> str:
+    """The libvirt name of the filter of one network card; never cut."""
+    return f"{network_filter}_{mac}"
+
+
 def _joined(*parts: str) -> str:
     """The parts that are not empty, within :data:`MAX_LENGTH` characters.
 

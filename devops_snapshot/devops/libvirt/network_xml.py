@@ -8,6 +8,9 @@ from lxml import etree
 
 from .elements import E
 
+BRIDGE = "bridge"
+"""The forward mode of networks that are bridges of the host."""
+
 
 @dataclass(frozen=True)
 class DhcpHost:
@@ -44,9 +47,10 @@ class HostAddress:
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """A network to be defined; ``forward`` is None (isolated), ``nat`` or ``route``.
+    """A network to be defined; ``forward`` is None (isolated), ``nat``, ``route`` or ``bridge``.
 
-    Without ``bridge`` libvirt picks a free ``virbrN``.
+    Without ``bridge`` libvirt picks a free ``virbrN``. With ``forward`` ``bridge`` it names one of
+    the host's own, whose addresses and settings libvirt leaves alone.
     """
 
     name: str
@@ -58,7 +62,9 @@ class NetworkSpec:
 
 def network_xml(network: NetworkSpec) -> str:
     """What ``virConnect.networkDefineXML`` takes."""
-    bridge = E.bridge(stp="on" if network.stp else "off", delay="0")
+    bridge = E.bridge(delay="0")
+    if network.forward != BRIDGE:
+        bridge.set("stp", "on" if network.stp else "off")
     if network.bridge:
         bridge.set("name", network.bridge)
     root = E.network(E.name(network.name), bridge)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from typing import Literal, cast
 
 import libvirt
@@ -14,12 +14,15 @@ from ..models.network import Interface
 from ..models.node import Node
 from ..models.params import ParamField, registered
 from ..models.volume import DiskDevice, Volume
-from . import memory_files, names, support
+from . import memory_files, names
+from .cloud_init import cloud_init_of
 from .connection import find_domain
-from .domain_xml import DiskSpec, DomainSpec, InterfaceSpec, NumaCell, Vnc, domain_xml
+from .domain_xml import domain_xml
 from .driver import MODULE, LibvirtDriver
-from .hypervisor import choose
-from .network import LibvirtL2NetworkDevice
+from .network import LibvirtInterface
+from .node_problems import node_problems
+from .node_spec import domain_spec
+from .refusal import refuse
 from .volume import LibvirtVolume
 
 State = Literal["running", "paused", "shutoff"]
@@ -121,17 +124,28 @@ class LibvirtNode(Node):
             return list(self.domain.listAllSnapshots())
 
     def define(self) -> None:
-        """Define the domain; its volumes are there already, its networks need not be.
+        """Define the domain and its filters, and fill the volume of its cloud-init data.
 
-        :raises ConflictError: libvirt has a domain of that name
-        :raises NotFoundError: a volume is not there
+        Its volumes are there already, its networks need not be. On failure nothing is left but the
+        data in that volume.
+
+        :raises ConflictError: libvirt has a domain or a filter of that name
+        :raises NotFoundError: a volume is not there, or no program for cloud-init's ISO
+        :raises TemplateError: a setting of the node makes no sense
         :raises UnsupportedError: a setting of the node is not supported
         """
-        support.refuse(support.node_problems(self))
-        with self._asking("define"):
-            domain = self.driver.conn.defineXML(domain_xml(self._spec()))
+        refuse(node_problems(self))
+        with ExitStack() as undo, self._asking("define"):
+            self._fill_cloud_init_volume()
+            for interface in map(_libvirt_interface, self.interfaces):
+                interface.define()
+                if interface.nwfilter is not None:
+                    undo.callback(interface.nwfilter.remove)
+            domain = self.driver.conn.defineXML(domain_xml(domain_spec(self)))
+            undo.callback(domain.undefine)
             self.uuid = domain.UUIDString()
-        self.save()
+            self.save()
+            undo.pop_all()
 
     def start(self) -> None:
         """Switch it on; nothing happens if it is on."""
@@ -175,7 +189,7 @@ class LibvirtNode(Node):
             self.domain.shutdown()
 
     def remove(self) -> None:
-        """Delete the domain, its snapshots and their memory files, its volumes, and all rows."""
+        """Delete the domain, its snapshots and their memory files, volumes, filters, and rows."""
         domain = self._find()
         if domain is not None:
             with self._asking("remove"):
@@ -184,12 +198,40 @@ class LibvirtNode(Node):
                 memory_files.remove(files, pool=pool)  # first: only the domain knows of them
                 self._undefine(domain)
         self.erase_volumes()
+        for interface in self.interfaces:
+            interface.remove()
         self.delete()
+
+    def attach_volume(
+        self,
+        volume: Volume,
+        device: str = "disk",
+        type: str = "file",
+        bus: str = "virtio",
+        target_dev: str | None = None,
+    ) -> DiskDevice:
+        """Plug a volume in; one with paths as so many SCSI disks, of which the first is returned.
+
+        The first is at that target, or at the first free one; the others at the next free ones.
+        """
+        paths = volume.multipath_count if isinstance(volume, LibvirtVolume) else 0
+        bus = "scsi" if paths else bus
+        first = super().attach_volume(volume, device, type, bus, target_dev)
+        for _ in range(1, paths):
+            super().attach_volume(volume, device, type, bus)
+        return first
 
     def erase_volumes(self) -> None:
         """Delete its volumes, those on top of others first."""
         for volume in sorted(self.get_volumes(), key=_depth, reverse=True):
             volume.erase()
+
+    def _fill_cloud_init_volume(self) -> None:
+        data = cloud_init_of(self)
+        if data is not None:
+            volume = cast(LibvirtVolume, self.get_volume(name=self.cloud_init_volume_name))
+            with data.iso() as iso:
+                volume.upload(iso)
 
     def _undefine(self, domain: libvirt.virDomain) -> None:
         persistent = domain.isPersistent()
@@ -205,50 +247,9 @@ class LibvirtNode(Node):
         with self._asking("look up"):
             return find_domain(self.driver.conn, self.uuid)
 
-    def _spec(self) -> DomainSpec:
-        driver = self.driver
-        hypervisor = choose(
-            driver.connection_string, requested=self.hypervisor, architecture=self.architecture
-        )
-        return DomainSpec(
-            name=self.domain_name,
-            hypervisor=hypervisor.type,
-            emulator=hypervisor.emulator,
-            vcpu=self.vcpu,
-            memory=self.memory,
-            architecture=self.architecture,
-            os_type=self.os_type,
-            boot=tuple(self.boot),
-            reboot_timeout=driver.reboot_timeout,
-            bootmenu_timeout=self.bootmenu_timeout,
-            cpu_mode=hypervisor.host_cpu_mode if driver.use_host_cpu else None,
-            numa=tuple(NumaCell(str(cell["cpus"]), int(str(cell["memory"]))) for cell in self.numa),
-            hugepages=driver.use_hugepages,
-            acpi=driver.enable_acpi,
-            hpet=driver.hpet,
-            vnc=Vnc(driver.vnc_password) if self.has_vnc else None,
-            video=self.has_videocard,
-            disks=tuple(map(_disk, self.disk_devices)),
-            interfaces=tuple(map(_interface, self.interfaces)),
-        )
 
-
-def _disk(disk: DiskDevice) -> DiskSpec:
-    volume = cast("LibvirtVolume | None", disk.volume)
-    return DiskSpec(
-        target=disk.target_dev or "",
-        bus=disk.bus or "",
-        device=disk.device or "",
-        type=disk.type or "",
-        format=volume.format if volume else "raw",
-        path=volume.get_path() if volume else None,
-        serial=volume.serial if volume else None,
-    )
-
-
-def _interface(interface: Interface) -> InterfaceSpec:
-    network = cast(LibvirtL2NetworkDevice, interface.l2_network_device)
-    return InterfaceSpec(interface.mac_address, network.network_name, interface.model)
+def _libvirt_interface(interface: Interface) -> LibvirtInterface:
+    return cast(LibvirtInterface, interface)
 
 
 def _depth(volume: Volume) -> int:

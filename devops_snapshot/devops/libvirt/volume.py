@@ -16,9 +16,11 @@ from devops_snapshot.storage_pool import find_by_name, find_by_path
 
 from ..models.params import ParamField, registered
 from ..models.volume import DiskDevice, Volume
-from . import names, support
+from . import names
 from .driver import MODULE, LibvirtDriver
+from .refusal import refuse
 from .upload import upload
+from .volume_problems import volume_problems
 from .volume_xml import Backing, VolumeSpec, volume_xml
 
 LOG = logging.getLogger(__name__)
@@ -30,7 +32,10 @@ DRIVERS = {"iso": "raw"}
 
 @registered(f"{MODULE}:LibvirtVolume")
 class LibvirtVolume(Volume):
-    """A volume: ``uuid`` is libvirt's key of it (its path), ``capacity`` is in GiB."""
+    """A volume: ``uuid`` is libvirt's key of it (its path), ``capacity`` is in GiB.
+
+    ``multipath_count`` is how many disks of its node it is at once; 0 is one that knows no paths.
+    """
 
     uuid: ParamField[str | None] = ParamField(None)
     capacity: ParamField[float | None] = ParamField(None)
@@ -77,6 +82,16 @@ class LibvirtVolume(Volume):
             )
         return volume
 
+    @property
+    def has_several_paths(self) -> bool:
+        """Whether its node has it as several disks."""
+        return (self.multipath_count or 0) > 1
+
+    @property
+    def image_format(self) -> str:
+        """What the volume will be: raw where QEMU is to open it more than once."""
+        return "raw" if self.has_several_paths else self.format
+
     def exists(self) -> bool:
         """Whether libvirt has the volume."""
         return self._find() is not None
@@ -99,12 +114,21 @@ class LibvirtVolume(Volume):
         """Create the volume and fill it from its source image; on failure nothing is left.
 
         Its capacity is the one given, else that of its source image, else that of what it lies on.
+        With several paths it becomes raw, with a warning if it should be qcow2.
 
         :raises ConflictError: the pool has a volume of that name
         :raises NotFoundError: the source image, the backing volume or the pool is not there
         :raises UnsupportedError: a setting of the volume is not supported
         """
-        support.refuse(support.volume_problems(self))
+        refuse(volume_problems(self))
+        if self.format != self.image_format:
+            LOG.warning(
+                "volume '%s' becomes %s: QEMU does not open %s over several paths at once",
+                self.new_name(),
+                self.image_format,
+                self.format,
+            )
+            self.format = self.image_format
         image = read_header(Path(self.source_image)) if self.source_image else None
         with ExitStack() as undo, self._asking("create"):
             spec = self._spec(image)
@@ -117,6 +141,18 @@ class LibvirtVolume(Volume):
             self.wwn = self.wwn or "0" + uuid.uuid4().hex[:15]
             self.save()
             undo.pop_all()
+
+    def upload(self, path: Path) -> None:
+        """Write a file over the start of the volume, which grows if it is smaller.
+
+        :raises HypervisorError: libvirt refuses, or not everything arrived
+        """
+        size = path.stat().st_size
+        with self._asking("fill"):
+            volume = self.libvirt_volume
+            if volume.info()[1] < size:
+                volume.resize(size)
+            upload(volume, path, size=size)
 
     def create_child(self, name: str) -> LibvirtVolume:
         """A new row (to be defined) of a volume that lies on this one."""
@@ -213,3 +249,8 @@ class LibvirtDiskDevice(DiskDevice):
 
     class Meta:
         proxy = True
+
+    @property
+    def multipath_enabled(self) -> bool:
+        """Whether it is a path to its volume, of which there can be others."""
+        return isinstance(self.volume, LibvirtVolume) and bool(self.volume.multipath_count)

@@ -8,7 +8,7 @@ from typing import Any
 from django.db import models
 from django.db.models import QuerySet
 
-from devops_snapshot.errors import ConflictError, DevopsError
+from devops_snapshot.errors import ConflictError, DevopsError, UnsupportedError
 
 from .address_pool import Address
 from .base import BaseModel, get_one
@@ -64,6 +64,18 @@ class L2NetworkDevice(DrivenModel, BaseModel):
     def is_active(self) -> bool:
         """Whether the network is up."""
         raise self.unsupported("tell its state")
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether all its traffic is dropped."""
+        return False
+
+    def block(self) -> None:
+        """Drop all its traffic."""
+        raise self.unsupported("block it")
+
+    def unblock(self) -> None:
+        """Let its traffic pass; nothing happens if it does."""
 
     def erase(self) -> None:
         """The same as :meth:`remove`."""
@@ -165,6 +177,18 @@ class Interface(ParamedModel):
     def remove(self) -> None:
         """Delete the row."""
         self.delete()
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether all its traffic is dropped."""
+        return False
+
+    def block(self) -> None:
+        """Drop all its traffic."""
+        raise UnsupportedError(f"the traffic of interface {self} cannot be blocked")
+
+    def unblock(self) -> None:
+        """Let its traffic pass; nothing happens if it does."""
 
     def add_address(self) -> None:
         """Give it the address reserved for ``<group>_<node>``, else the next free one."""

@@ -148,21 +148,68 @@ def test_allocated_networks_are_all_subnets_that_libvirt_has(alpha: Host) -> Non
     }
 
 
-def test_vlans_and_parents_are_defined_but_not_started(alpha: Host) -> None:
+def test_a_bridge_of_the_host(alpha: Host) -> None:
     builder = Builder(alpha)
-    bridge = builder.network("openstack_br", vlan_ifaces=[100, 101])
-    public = builder.network("public", parent_iface={"l2_net_dev": "openstack_br", "tag": 100})
-    for device, setting in ((bridge, "vlan_ifaces"), (public, "parent_iface")):
-        device.define()
-        assert device.exists()
-        with pytest.raises(UnsupportedError, match=f"'{device}' cannot be started: its {setting}"):
-            device.start()
-        assert not device.is_active()
+    pool = builder.address_pool("pool", "10.108.0.0/24")
+    device = builder.network(
+        "lan",
+        address_pool=pool,
+        dhcp=True,
+        forward={"mode": "bridge"},
+        parent_iface={"phys_dev": "br-lan"},
+    )
+    device.define()
+    assert said(device.libvirt_network.XMLDesc(), without=["uuid"]) == said("""
+        <network>
+          <name>env_lan</name>
+          <forward mode='bridge'/>
+          <bridge name='br-lan'/>
+        </network>""")
+    assert device.bridge_name() == "br-lan"
+    with pytest.raises(NotFoundError, match=r"br-lan of network 'lan' is not there.*ip link add"):
+        device.start()
+    alpha.run(["ip", "link", "add", "br-lan", "type", "veth", "peer", "name", "other"])
+    with pytest.raises(ConflictError, match="br-lan of network 'lan' is no bridge"):
+        device.start()
+    alpha.run(["ip", "link", "del", "br-lan"])
+    alpha.run(["ip", "link", "add", "br-lan", "type", "bridge"])
+    try:
+        device.start()
+        assert device.is_active()
         device.remove()
+        assert alpha.run(["ip", "link", "show", "br-lan"]).stdout
+    finally:
+        alpha.run(["ip", "link", "del", "br-lan"])
+
+
+def test_a_bridge_of_the_host_needs_a_name(alpha: Host) -> None:
+    device = Builder(alpha).network("lan", forward={"mode": "bridge"})
+    with pytest.raises(TemplateError, match=r"'bridge', but no bridge.*phys_dev"):
+        device.define()
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"vlan_ifaces": [1, 4095]}, "has VLAN 4095, which is none from 1 to 4094"),
+        ({"vlan_ifaces": ["100"]}, "has VLAN '100'"),
+        ({"parent_iface": {"l2_net_dev": "other", "tag": 0}}, "has VLAN 0"),
+        ({"parent_iface": {"phys_dev": "eth1; reboot"}}, "cannot be a network device"),
+        ({"parent_iface": {"phys_dev": "-eth1"}}, "cannot be a network device"),
+        ({"parent_iface": {"phys_dev": "enx0123456789", "tag": 100}}, "cannot be a network device"),
+        ({"parent_iface": {"l2_net_dev": "net"}}, "has itself as its parent_iface"),
+    ],
+)
+def test_vlans_and_parents_that_make_no_sense(
+    alpha: Host, params: dict[str, object], message: str
+) -> None:
+    device = Builder(alpha).network("net", **params)
+    with pytest.raises(TemplateError, match=message):
+        device.define()
     assert alpha.connection.listAllNetworks() == []
 
 
-@pytest.mark.parametrize("mode", ["bridge", "private", "vepa", "passthrough", "hostdev"])
+@pytest.mark.parametrize("mode", ["private", "vepa", "passthrough", "hostdev"])
 def test_other_forward_modes_are_refused_before_anything_is_made(alpha: Host, mode: str) -> None:
     device = Builder(alpha).network("public", forward={"mode": mode})
     with pytest.raises(UnsupportedError, match=f"forward mode '{mode}' of network 'public'"):

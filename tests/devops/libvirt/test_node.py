@@ -12,7 +12,13 @@ from django.test import override_settings
 
 from devops_snapshot.devops.libvirt.models import LibvirtNode, LibvirtVolume
 from devops_snapshot.devops.models import DiskDevice, Interface
-from devops_snapshot.errors import ConflictError, HypervisorError, NotFoundError, UnsupportedError
+from devops_snapshot.errors import (
+    ConflictError,
+    HypervisorError,
+    NotFoundError,
+    TemplateError,
+    UnsupportedError,
+)
 from tests.bed import Bed, Host
 
 from .builder import MIB, Builder
@@ -358,7 +364,6 @@ def test_a_name_that_is_taken_is_refused_and_left_alone(alpha: Host) -> None:
     ("params", "message"),
     [
         ({"hypervisor": "test"}, "hypervisor 'test' of node 'admin' is not supported"),
-        ({"cloud_init_volume_name": "iso"}, "cloud_init_volume_name of node 'admin'"),
         ({"bmc_network": "admin", "bmc_port": 6000}, "bmc_network of node 'admin'"),
         ({"interfaces": [{"label": "eth0"}]}, "interface 'eth0' of node 'admin' has no l2_network"),
     ],
@@ -372,9 +377,15 @@ def test_what_is_not_supported_is_refused(
     assert alpha.connection.listAllDomains() == []
 
 
-def test_nwfilters_are_refused(alpha: Host) -> None:
-    builder = Builder(alpha, enable_nwfilters=True)
-    builder.network("admin")
-    for row in (builder.network("public"), builder.node("admin")):
-        with pytest.raises(UnsupportedError, match="enable_nwfilters of the libvirt driver"):
-            row.define()
+def test_a_vnc_password_that_is_too_long_is_refused(alpha: Host) -> None:
+    builder = Builder(alpha, vnc_password="123456789")
+    with pytest.raises(TemplateError, match="vnc_password .* longer than 8 characters"):
+        builder.node("admin").define()
+    builder.node("slave-01", has_vnc=False).define()
+
+
+@pytest.mark.parametrize("cell", [{"cpus": "0"}, {"cpus": "0", "memory": "much"}, "0-1"])
+def test_numa_cells_that_make_no_sense_are_refused(alpha: Host, cell: object) -> None:
+    node = Builder(alpha).node("admin", numa=[{"cpus": "0", "memory": 64}, cell])
+    with pytest.raises(TemplateError, match=r"numa of node 'admin' has .*A cell has cpus"):
+        node.define()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from devops_snapshot.devops.libvirt.support import check_startable, check_supported, refuse
+from devops_snapshot.devops.libvirt.refusal import refuse
+from devops_snapshot.devops.libvirt.support import check_startable, check_supported
 from devops_snapshot.errors import ConflictError, NotFoundError, UnsupportedError
 from tests.bed import Host
 
@@ -39,13 +40,13 @@ def test_an_environment_that_can_be_defined_passes_and_is(alpha: Host) -> None:
 def test_all_problems_are_told_at_once_and_nothing_is_made(alpha: Host) -> None:
     builder = Builder(alpha)
     builder.network("fine")
-    builder.network("public", forward={"mode": "bridge"})
+    builder.network("public", forward={"mode": "vepa"})
     iso = {"name": "iso", "source_image": "/missing.iso", "format": "raw", "device": "cdrom"}
     builder.node("admin", volumes=[{**iso, "bus": "ide"}], hypervisor="test")
     with pytest.raises(UnsupportedError) as caught:
         check_supported(builder.environment)
     assert str(caught.value) == (
-        "forward mode 'bridge' of network 'public' is not supported yet; "
+        "forward mode 'vepa' of network 'public' is not supported; "
         "source_image of volume 'env_admin_iso' cannot be read: "
         "/missing.iso: No such file or directory; "
         "hypervisor 'test' of node 'admin' is not supported: use kvm or qemu"
@@ -68,13 +69,14 @@ def test_networks_that_cannot_be_started_are_told_before_one_is(alpha: Host) -> 
     builder = Builder(alpha)
     builder.network("admin")
     check_startable(builder.environment)
-    builder.network("openstack_br", vlan_ifaces=[100])
-    builder.network("public", parent_iface={"phys_dev": "eth1"})
-    with pytest.raises(UnsupportedError) as caught:
+    for name in ("br-lan", "br-pxe"):
+        parent = {"phys_dev": name}
+        builder.network(name, forward={"mode": "bridge"}, parent_iface=parent)
+    with pytest.raises(NotFoundError) as caught:
         check_startable(builder.environment)
+    where = f"is not there on {alpha.uri}"
     assert str(caught.value) == (
-        "network 'openstack_br' cannot be started: its vlan_ifaces (100) is not supported yet; "
-        "network 'public' cannot be started: its parent_iface (eth1) is not supported yet"
+        f"bridge br-lan of network 'br-lan' {where}; bridge br-pxe of network 'br-pxe' {where}"
     )
 
 

@@ -17,7 +17,6 @@ from devops_snapshot.errors import (
     HypervisorError,
     NotFoundError,
     TemplateError,
-    UnsupportedError,
 )
 from tests.bed import Host
 
@@ -242,8 +241,11 @@ def test_an_image_that_does_not_fit_leaves_nothing(
 @pytest.mark.parametrize(
     ("params", "error", "message"),
     [
-        ({"capacity": 1, "multipath_count": 2}, UnsupportedError, "multipath_count of volume"),
-        ({"capacity": 1, "cloudinit_user_data": "#"}, UnsupportedError, "cloud-init data of"),
+        (
+            {"multipath_count": 2, "shared_backing_store_name": "shared"},
+            TemplateError,
+            "only qcow2 can have, not raw",
+        ),
         ({}, TemplateError, "neither capacity nor source_image nor backing_store"),
         ({"capacity": "much"}, TemplateError, "capacity of volume '.*' is no number: 'much'"),
         (
