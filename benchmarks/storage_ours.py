@@ -70,8 +70,11 @@ def import_(url: str, directory: str) -> None:
     """Import all files of the latest export."""
     with connect(url) as remote:
         repository = Repository.open(remote)
-        with repository.reading(repository.exports()[-1].id) as session:
-            for name, layer in json.loads(session.manifest).items():
+        scratch = Path(directory)
+        with repository.reading(repository.exports()[-1].id, scratch=scratch) as session:
+            layers = json.loads(session.manifest)
+            session.expect(layers.values())
+            for name, layer in layers.items():
                 with FileSink.create(Path(directory, name)) as sink:
                     session.restore(LayerId(layer), sink)
 

@@ -27,6 +27,7 @@ def fetch_files(plan: Plan, session: ImportSession, progress: Progress, undo: Un
     :raises FormatError: an image is not what the manifest says, or points outside the pool
     """
     files = plan.manifest.files
+    session.expect(LayerId(file.layer) for file in files if file.layer is not None)
     progress.begin("Importing", sum(file.size for file in files))
     for file in files:
         path = Path(plan.paths[file.path])

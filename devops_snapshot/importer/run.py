@@ -58,7 +58,8 @@ def import_environment(
         record.storage_node = StorageNode.used(storage, repository.id)
         entry = choose_export(repository, wanted)
         record.export_id = entry.id
-        with repository.reading(entry.id) as session, _counted(record, session):
+        reading = repository.reading(entry.id, scratch=target.directory)
+        with reading as session, _counted(record, session):
             manifest = Manifest.from_json(session.manifest)
             record.environment_name = manifest.environment.name
             record.save()

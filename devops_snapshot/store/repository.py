@@ -6,6 +6,8 @@ import logging
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 from devops_snapshot.errors import ConflictError, FormatError, NotFoundError, StorageError
@@ -32,6 +34,7 @@ from .format.names import (
 from .format.sealed import seal, unseal, well_formed
 from .import_session import ImportSession
 from .lease import hold_lease
+from .reading.kept_frames import KeptFrames
 from .writing.known_files import KnownFiles
 from .writing.pack_set import PackSet
 
@@ -160,15 +163,18 @@ class Repository:
             self.catalogue.write_summary_if_many(lease)
 
     @contextmanager
-    def reading(self, export_id: str) -> Iterator[ImportSession]:
+    def reading(self, export_id: str, *, scratch: Path | None = None) -> Iterator[ImportSession]:
         """Begin an import; its lease keeps the export from being collected.
 
+        :param scratch: a directory where much can be kept while the import lasts; otherwise that
+            for temporary files
         :raises NotFoundError: there is no export with exactly that id
         """
         with self._reading_lease(export_id):
             avoid = self._avoided_if_known()
             envelope = self._envelope(export_id)
-            yield ImportSession(self.remote, self.indexes, envelope, avoid=avoid)
+            with closing(KeptFrames(scratch or Path(gettempdir()))) as kept:
+                yield ImportSession(self.remote, self.indexes, envelope, avoid=avoid, kept=kept)
 
     @classmethod
     def _initialise_or_open(cls, remote: Remote) -> Repository:

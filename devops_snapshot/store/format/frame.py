@@ -59,6 +59,13 @@ def encode_frame(plain: bytes, chunks: int) -> Frame:
     return Frame(b"".join([fields, checksum, payload]), len(plain), chunks)
 
 
+def is_sound(data: Data) -> bool:
+    """Whether a frame is as it was written, as far as its checksum tells."""
+    view = memoryview(data)
+    fields, checksum = view[: _FIELDS.size], view[_FIELDS.size : FRAME_HEADER_SIZE]
+    return digest(fields, view[FRAME_HEADER_SIZE:])[:16] == checksum
+
+
 def decode_frame(data: Data, where: str) -> Data:
     """Return the plain bytes of the chunks of one frame; a raw one is not copied.
 
@@ -69,7 +76,7 @@ def decode_frame(data: Data, where: str) -> Data:
     if len(view) < FRAME_HEADER_SIZE:
         raise damaged(where, "it is cut off")
     fields, payload = view[: _FIELDS.size], view[FRAME_HEADER_SIZE:]
-    if digest(fields, payload)[:16] != view[_FIELDS.size : FRAME_HEADER_SIZE]:
+    if not is_sound(view):
         raise damaged(where, "it does not match its checksum")
     magic, codec, stored_size, plain_size, _chunks = _FIELDS.unpack(fields)
     if magic != _MAGIC or stored_size != len(payload) or plain_size > FRAME_PLAIN_LIMIT:

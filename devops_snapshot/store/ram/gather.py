@@ -36,7 +36,26 @@ class Gathered:
 def gathered(
     steps: Iterable[Step], content: LayerContent
 ) -> Iterator[tuple[Sequence[Step], Gathered]]:
-    """Yield steps in batches, and what they take of the content.
+    """Yield steps in batches, and what they take of the content."""
+    for batch, wanted in _batches(steps):
+        spans = content.plan(_ranges(sorted(wanted)))
+        chunks = {
+            at // CHUNK_SIZE: bytes(data) for span in spans for at, data in content.fetch(span)
+        }
+        yield batch, Gathered(chunks)
+
+
+def expect_gathered(steps: Iterable[Step], content: LayerContent) -> None:
+    """Tell what :func:`gathered` will fetch.
+
+    :raises FormatError: the repository is damaged
+    """
+    for _, wanted in _batches(steps):
+        content.expect(_ranges(sorted(wanted)))
+
+
+def _batches(steps: Iterable[Step]) -> Iterator[tuple[Sequence[Step], set[int]]]:
+    """Yield steps, and the numbers of the chunks of which they take something.
 
     Where steps take a little here and there, a batch has fewer of them.
     """
@@ -45,19 +64,12 @@ def gathered(
     for step in steps:
         chunks = range(step.source // CHUNK_SIZE, -(-step.source_end // CHUNK_SIZE))
         if len(batch) == _MOST_STEPS or (batch and len(wanted) + len(chunks) > _MOST_CHUNKS):
-            yield batch, _gather(wanted, content)
+            yield batch, wanted
             batch, wanted = [], set()
         batch.append(step)
         wanted.update(chunks)
     if batch:
-        yield batch, _gather(wanted, content)
-
-
-def _gather(wanted: set[int], content: LayerContent) -> Gathered:
-    spans = content.plan(_ranges(sorted(wanted)))
-    return Gathered(
-        {at // CHUNK_SIZE: bytes(data) for span in spans for at, data in content.fetch(span)}
-    )
+        yield batch, wanted
 
 
 def _ranges(numbers: Iterable[int]) -> Iterator[range]:

@@ -18,7 +18,7 @@ from ..reading.layer_content import LayerContent
 from ..reading.layer_reader import THREADS, RestoreStats
 from ..reading.layer_sink import LayerSink
 from ..writing.layer_source import Extent
-from .gather import Gathered, gathered
+from .gather import Gathered, expect_gathered, gathered
 from .recipe import BYTES, END_SIZE, HEADER, PAGE_SIZE, ZEROS, Recipe, Step, encoded_size
 
 _WINDOW = 8 << 20  # bytes of the file that are put together by one thread
@@ -48,6 +48,12 @@ class RamReader:
     def pread(self, offset: int, length: int) -> bytes:
         stop = min(offset + length, self.size)
         return b"".join(self._parts(offset, stop)) if offset < stop else b""
+
+    def expect_restore(self) -> None:
+        recipe = self._load_recipe()
+        for offset in range(0, self.size, _WINDOW):
+            stop = min(offset + _WINDOW, self.size)
+            expect_gathered(_small_steps(recipe, offset, stop), self._content)
 
     def restore(self, sink: LayerSink, progress: Progress) -> RestoreStats:
         sink.allocate(self.size)
@@ -87,12 +93,13 @@ class RamReader:
 
     def _read_recipe(self) -> Recipe:
         content = self._content
-        end = content.pread(max(0, content.size - END_SIZE), END_SIZE)
+        end = content.pread(max(0, content.size - END_SIZE), END_SIZE, keep=True)
         size = encoded_size(end, content.name)
         if size > content.size:
             raise damaged(content.name, "its recipe makes no sense")
         start = content.size - size
-        recipe = Recipe.decode(content.pread(start, size), content=start, where=content.name)
+        encoded = content.pread(start, size, keep=True)
+        recipe = Recipe.decode(encoded, content=start, where=content.name)
         if recipe.size != self.size:
             raise damaged(content.name, "its recipe is for a file of another size")
         return recipe

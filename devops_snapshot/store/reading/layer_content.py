@@ -37,7 +37,7 @@ class LayerContent:
         self._chunks = chunks
         self._segments: OrderedDict[int, bytes] = OrderedDict()
         self._lock = threading.Lock()
-        self.bytes_received = 0  # of frames, compressed
+        self.bytes_received = 0  # of frames, compressed, from the repository
 
     @property
     def name(self) -> str:
@@ -60,9 +60,10 @@ class LayerContent:
         if end > start:
             yield Extent(start, min(end, self.size) - start)
 
-    def pread(self, offset: int, length: int) -> bytes:
+    def pread(self, offset: int, length: int, *, keep: bool = False) -> bytes:
         """Return ``length`` bytes from ``offset``, fewer only at the end.
 
+        :param keep: they will be read again
         :raises FormatError: the repository is damaged there
         """
         length = max(0, min(length, self.size - offset))
@@ -70,11 +71,22 @@ class LayerContent:
         stop = -(-(offset + length) // CHUNK_SIZE)
         buffer = bytearray((stop - first) * CHUNK_SIZE)
         for span in self.plan([range(first, stop)]):
-            for at, data in self.fetch(span):
+            for at, data in self.fetch(span, keep=keep):
                 start = at - first * CHUNK_SIZE
                 buffer[start : start + len(data)] = data
         start = offset - first * CHUNK_SIZE
         return bytes(buffer[start : start + length])
+
+    def expect(self, parts: Iterable[range]) -> None:
+        """Tell which chunks will be planned together; parts as in :meth:`plan`.
+
+        :raises FormatError: a pack is damaged or missing
+        """
+        wanted: dict[str, list[range]] = defaultdict(list)
+        for part in parts:
+            for run in self._layer.chunk_runs.within(part.start, part.stop):
+                wanted[self._layer.packs[run.pack]].append(range(run.chunk, run.chunk + run.length))
+        self._chunks.expect(wanted)
 
     def plan(self, parts: Iterable[range]) -> Iterator[Span]:
         """Yield the requests for chunks, pack by pack.
@@ -93,9 +105,12 @@ class LayerContent:
                 raise damaged(self.name, f"chunk {min(digests)} has no place")
         yield from self._spans(wanted, _chunk_runs)
 
-    def fetch(self, span: Span) -> Iterator[tuple[int, Data]]:
-        """Yield (offset, bytes) for the chunks of a span."""
-        for item, data in self._fetch(span, _chunk_runs):
+    def fetch(self, span: Span, *, keep: bool = False) -> Iterator[tuple[int, Data]]:
+        """Yield (offset, bytes) for the chunks of a span.
+
+        :param keep: they will be asked for again, without their having been expected
+        """
+        for item, data in self._fetch(span, _chunk_runs, keep=keep):
             offset = item.number * CHUNK_SIZE
             if len(data) != min(CHUNK_SIZE, self.size - offset):
                 raise damaged(self.name, f"chunk {item.number} has the wrong size")
@@ -118,25 +133,32 @@ class LayerContent:
             yield from spans
 
     def _fetch(
-        self, span: Span, runs_of: _RunsOf, in_vain: frozenset[str] = frozenset()
+        self,
+        span: Span,
+        runs_of: _RunsOf,
+        in_vain: frozenset[str] = frozenset(),
+        *,
+        keep: bool,
     ) -> Iterator[tuple[Wanted, Data]]:
         """Yield what a span has; each frame that cannot be read is made up for by other packs."""
         left = {item.number: item for items in span.frames.values() for item in items}
-        with self._lock:
-            self.bytes_received += span.length
         try:
-            for item, data in self._chunks.fetch(span):
+            for item, data in self._chunks.fetch(span, keep=keep, received=self._count):
                 del left[item.number]
                 yield item, data
         except FormatError as error:
             if len(self._layers) > 1 and len(span.frames) > 1:
                 for frame in _frames_of(span, left):
-                    yield from self._fetch(frame, runs_of, in_vain)
+                    yield from self._fetch(frame, runs_of, in_vain, keep=keep)
                 return
             tried = in_vain | {span.index.pack}
             places = self._elsewhere(left.values(), runs_of, tried, error)
             for other in self._spans(places, runs_of, tried):
-                yield from self._fetch(other, runs_of, tried)
+                yield from self._fetch(other, runs_of, tried, keep=keep)
+
+    def _count(self, received: int) -> None:
+        with self._lock:
+            self.bytes_received += received
 
     def _elsewhere(
         self,
@@ -178,7 +200,7 @@ class LayerContent:
             loaded = {n: self._segments[n] for n in numbers if n in self._segments}
         lacking = [n for n in numbers if n not in loaded and self._layer.segment(n) != HOLE]
         for span in self._spans(self._segment_places(lacking), _segment_runs):
-            for item, data in self._fetch(span, _segment_runs):
+            for item, data in self._fetch(span, _segment_runs, keep=True):
                 segment = bytes(data)
                 self._check_segment(item.number, segment)
                 loaded[item.number] = segment

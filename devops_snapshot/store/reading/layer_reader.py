@@ -53,6 +53,12 @@ class LayerReader(Protocol):
         :raises FormatError: the repository is damaged there
         """
 
+    def expect_restore(self) -> None:
+        """Tell what :meth:`restore` will fetch, so that what is needed again is kept.
+
+        :raises FormatError: the repository is damaged
+        """
+
     def restore(self, sink: LayerSink, progress: Progress) -> RestoreStats:
         """Write the whole file to a sink.
 
@@ -76,13 +82,21 @@ class PlainReader:
     def pread(self, offset: int, length: int) -> bytes:
         return self._content.pread(offset, length)
 
+    def expect_restore(self) -> None:
+        for first in self._windows():
+            self._content.expect([range(first, first + _WINDOW)])
+
     def restore(self, sink: LayerSink, progress: Progress) -> RestoreStats:
         sink.allocate(self.size)
         before, written = self._content.bytes_received, 0
         with ThreadPoolExecutor(THREADS, thread_name_prefix="restore") as threads:
-            for first in range(0, -(-self.size // CHUNK_SIZE), _WINDOW):
+            for first in self._windows():
                 written += self._restore_window(first, sink, threads, progress)
         return RestoreStats(self._content.bytes_received - before, written)
+
+    def _windows(self) -> range:
+        """The first chunk of each window."""
+        return range(0, -(-self.size // CHUNK_SIZE), _WINDOW)
 
     def _restore_window(
         self, first: int, sink: LayerSink, threads: ThreadPoolExecutor, progress: Progress
