@@ -2,37 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection
+from functools import partial
+
+from django.core.management.base import CommandParser
 
 from ..errors import DevopsError, NotFoundError
 from ..importer.choose import choose_export
 from ..store import Repository, is_export_id
 
 LIST_HINT = "'dos.py list-exports' shows what there is"
+LIST_DELETED_HINT = "'dos.py list-exports --deleted' shows what collections have left to bring back"
+ID_HELP = "id of an export, or the beginning of one"
+NAME_HELP = "id of an export, the beginning of one, 'latest' or 'latest:ENV_NAME'"
+
+Find = Callable[[str], str]
+"""From what was typed to the id of an export.
+
+:raises NotFoundError: there is no such export
+:raises DevopsError: it does not tell which is meant
+"""
 
 
-def exports_named(repository: Repository, wanted: Sequence[str]) -> list[str]:
-    """The ids of exports named as for ``import-env``: also ``latest`` and ``latest:ENV_NAME``.
+def add_export_argument(parser: CommandParser, *, nargs: str | None = None, help: str) -> None:
+    """The exports that are meant (``options["exports"]``), or one (``options["export"]``)."""
+    parser.add_argument("exports" if nargs else "export", metavar="EXPORT", nargs=nargs, help=help)
 
-    :raises NotFoundError: there is no such export
-    :raises DevopsError: several are meant
+
+def by_name(repository: Repository) -> Find:
+    """How exports are found by ids, beginnings of ids, ``latest`` and ``latest:ENV_NAME``."""
+    known = [entry.id for entry in repository.exports()]
+
+    def find(name: str) -> str:
+        return choose_export(repository, name).id if _is_latest(name) else _one(name, known)
+
+    return find
+
+
+def by_id(known: Collection[str], *, what: str = "export", hint: str = LIST_HINT) -> Find:
+    """How exports are found by ids and beginnings of ids, where ``latest`` would be too vague.
+
+    :param known: ids of the exports that can be meant
+    :param what: they are
+    :param hint: where a user finds them
     """
-    if not any(_is_latest(name) for name in wanted):
-        return safely_named(wanted, [entry.id for entry in repository.exports()])
-    return list(dict.fromkeys(choose_export(repository, name).id for name in wanted))
+    return partial(_one, known=known, what=what, hint=hint)
 
 
-def safely_named(wanted: Sequence[str], known: Collection[str]) -> list[str]:
-    """The ids that are meant by ids and unique beginnings of ids, each once.
-
-    A whole id is taken as it is: what cannot be listed, because it is damaged, has one too.
-
-    :raises DevopsError: one is ``latest``, which may be another export by now, or several are meant
-    """
-    return list(dict.fromkeys(_one(name, known) for name in wanted))
-
-
-def _one(name: str, known: Collection[str]) -> str:
+def _one(name: str, known: Collection[str], what: str = "export", hint: str = LIST_HINT) -> str:
+    """A whole id is taken as it is: what cannot be listed, because it is damaged, has one too."""
     if _is_latest(name):
         raise DevopsError(
             f"{name!r} may be another export by now", hint="Give the id, or the beginning of one"
@@ -41,7 +59,7 @@ def _one(name: str, known: Collection[str]) -> str:
         return name
     matching = [export_id for export_id in known if name and export_id.startswith(name)]
     if not matching:
-        raise NotFoundError(f"there is no export {name!r}", hint=LIST_HINT)
+        raise NotFoundError(f"there is no {what} {name!r}", hint=hint)
     if len(matching) > 1:
         ids = ", ".join(matching[:5])
         raise DevopsError(f"{name!r} could be any of {len(matching)} exports: {ids}")

@@ -6,6 +6,9 @@ from datetime import timedelta
 
 import pytest
 
+from devops_snapshot.errors import DevopsError
+from devops_snapshot.management.each import for_each
+from devops_snapshot.remote.patience import ConnectionLost
 from devops_snapshot.shell import main
 from devops_snapshot.store.format.sealed import seal
 
@@ -34,12 +37,16 @@ def test_delete_and_undelete(node: Node) -> None:
     assert [row[:2] for row in listed.rows] == [[first, "one"], [second, "two"]]
     assert node.dos("undelete-export", "--json").json == {"deleted": [first, second]}
     done = node.dos("undelete-export", first, "--json")
-    assert (done.code, done.json) == (0, {"undeleted": [first]})
+    assert (done.code, done.json) == (0, {"undeleted": [first], "failed": {}})
     assert node.ids() == [first, third]
     assert node.dos("storage-collect", node.url).code == 0
     done = node.dos("undelete-export", second)
     assert done.code == 3
     assert done.err.startswith(f"Error: There is no deleted export '{second}'")
+    assert done.err.endswith(
+        ". 'dos.py list-exports --deleted' shows what collections have left to bring back\n"
+    )
+    assert done.err.endswith(node.dos("undelete-export", "1999").err[-60:])
 
 
 def test_the_beginning_of_an_id(node: Node) -> None:
@@ -58,12 +65,65 @@ def test_the_beginning_of_an_id(node: Node) -> None:
 def test_latest_is_too_vague_to_delete(node: Node, command: str) -> None:
     export_id = node.export("one")
     for name in ("latest", "latest:one"):
-        done = node.dos(command, export_id, name)
+        done = node.dos(command, name)
         assert (done.code, done.out) == (1, "")
         assert done.err == (
             f"Error: {name!r} may be another export by now. Give the id, or the beginning of one\n"
         )
     assert node.ids() == [export_id]
+
+
+def test_one_that_fails_does_not_stop_the_others(node: Node) -> None:
+    one, two, three = (node.export(name) for name in ("one", "two", "three"))
+    nobody = "20200101T000000Z-00000000"
+    done = node.dos("pin-export", two, "latest:nowhere", "latest:one", two[:-1])
+    assert done.err.splitlines() == [
+        f"Pinned {two}",
+        "Not pinned: there is no export of environment 'nowhere' in this repository. "
+        "'dos.py list-exports' shows what there is",
+        f"Pinned {one}",
+        "Error: 1 of 3 exports was not pinned, as told above",
+    ]
+    assert done.code == 3
+    node.dos("unpin-export", one)
+    done = node.dos("delete-export", nobody, one, two, "1999", three, "latest", "--json")
+    assert done.code == 4  # 3 for those that are not there, 4 for the pinned one, 1 for the vague
+    assert done.json["deleted"] == [one, three]
+    assert list(done.json["failed"]) == [nobody, two, "1999", "latest"]
+    assert done.json["failed"][two] == f"Export {two} is pinned. Unpin it first"
+    assert done.err.count("\n") == 2 + 4 + 1
+    assert done.err.endswith("Error: 4 of 6 exports were not deleted, as told above\n")
+    assert node.ids() == [two]
+    done = node.dos("undelete-export", nobody, three)
+    assert (done.code, node.ids()) == (3, [two, three])
+    done = node.dos("unpin-export", three, two, "--json")
+    assert (done.code, done.json["unpinned"]) == (3, [two])
+    assert done.json["failed"][three].startswith(f"export {three} is not pinned")
+
+
+def test_a_storage_node_that_is_away_is_not_asked_for_each(node: Node) -> None:
+    """To try to reach it takes a minute."""
+    asked = []
+
+    def act(export_id: str) -> None:
+        asked.append(export_id)
+        if export_id == "b":
+            raise ConnectionLost("it was cut")
+
+    told: list[str] = []
+    outcome = for_each(list("abcd"), find=str, act=act, participle="deleted", tell=told.append)
+    assert (asked, outcome.done, list(outcome.failed)) == (["a", "b"], ["a"], ["b", "c", "d"])
+    assert told == ["Not deleted: it was cut"]
+    with pytest.raises(DevopsError, match="3 of 4 exports were not deleted") as caught:
+        outcome.raise_failures()
+    assert caught.value.exit_code == 6
+
+
+def test_a_pin_of_another_is_left_to_him(node: Node) -> None:
+    export_id = node.export("one")
+    node.dos("pin-export", export_id, "--by", "Ann")
+    done = node.dos("pin-export", export_id, "--by", "Bob")
+    assert (done.code, done.err) == (0, f"{export_id} was pinned already, by Ann\n")
 
 
 @pytest.mark.parametrize(
@@ -101,7 +161,7 @@ def test_pins(node: Node) -> None:
     assert node.dos("prune-exports", "--json").json["deleted"] == [second]
     assert node.ids() == [first]
     done = node.dos("unpin-export", first[:-2], "--json")
-    assert (done.code, done.json) == (0, {"unpinned": [first]})
+    assert (done.code, done.json) == (0, {"unpinned": [first], "failed": {}})
     assert node.dos("unpin-export", first).code == 3
     assert node.dos("delete-export", first).code == 0
 

@@ -10,7 +10,8 @@ from ...console import DevopsCommand
 from ...remote import connect
 from ...store import Repository, delete_export
 from ..arguments import add_storage_argument, storage_url
-from ..chosen import safely_named
+from ..chosen import ID_HELP, add_export_argument, by_id
+from ..each import for_each
 
 
 class Command(DevopsCommand):
@@ -26,18 +27,25 @@ class Command(DevopsCommand):
     needs_database = False
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "exports", metavar="EXPORT", nargs="+", help="id of an export, or the beginning of one"
-        )
+        add_export_argument(parser, nargs="+", help=ID_HELP)
         add_storage_argument(parser)
         parser.add_argument("--json", action="store_true", help="for programs: the ids")
 
     def handle(self, *args: Any, **options: Any) -> None:
         with connect(storage_url(options, self.stderr.write)) as remote:
             repository = Repository.open(remote)
-            ids = safely_named(options["exports"], [entry.id for entry in repository.exports()])
-            for export_id in ids:
+
+            def delete(export_id: str) -> None:
                 delete_export(repository, export_id)
                 self.stderr.write(f"Deleted {export_id}; undelete-export brings it back")
+
+            outcome = for_each(
+                options["exports"],
+                find=by_id([entry.id for entry in repository.exports()]),
+                act=delete,
+                participle="deleted",
+                tell=self.stderr.write,
+            )
         if options["json"]:
-            self.json({"deleted": ids})
+            self.json(outcome.document())
+        outcome.raise_failures()

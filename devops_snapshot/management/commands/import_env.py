@@ -9,6 +9,7 @@ from django.core.management.base import CommandParser
 from ...console import DevopsCommand, human_size
 from ...importer import Target, import_environment
 from ..arguments import add_storage_argument, showing_progress, storage_url
+from ..chosen import NAME_HELP, add_export_argument
 
 
 class Command(DevopsCommand):
@@ -24,11 +25,7 @@ class Command(DevopsCommand):
     ]
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "export",
-            metavar="EXPORT",
-            help="id of an export, the beginning of one, 'latest' or 'latest:ENV_NAME'",
-        )
+        add_export_argument(parser, help=NAME_HELP)
         add_storage_argument(parser)
         parser.add_argument(
             "--connection", metavar="URI", help="libvirt here; default: $CONNECTION_STRING"

@@ -11,9 +11,10 @@ from django.core.management.base import CommandParser
 
 from ...console import DevopsCommand
 from ...remote import connect
-from ...store import Repository, pin_export
+from ...store import Repository, pin_export, pinned_by
 from ..arguments import add_storage_argument, storage_url
-from ..chosen import exports_named
+from ..chosen import NAME_HELP, add_export_argument, by_name
+from ..each import for_each
 
 
 class Command(DevopsCommand):
@@ -26,7 +27,7 @@ class Command(DevopsCommand):
     needs_database = False
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("exports", metavar="EXPORT", nargs="+", help="as for import-env")
+        add_export_argument(parser, nargs="+", help=NAME_HELP)
         add_storage_argument(parser)
         parser.add_argument(
             "--by", default="", metavar="TEXT", help="who keeps it, and why; default: user@host"
@@ -37,12 +38,29 @@ class Command(DevopsCommand):
         by = options["by"] or f"{_user()}@{socket.gethostname()}"
         with connect(storage_url(options, self.stderr.write)) as remote:
             repository = Repository.open(remote)
-            ids = exports_named(repository, options["exports"])
-            for export_id in ids:
+            before = pinned_by(repository)
+
+            def pin(export_id: str) -> None:
                 pin_export(repository, export_id, by=by)
-                self.stderr.write(f"Pinned {export_id}")
+                self.stderr.write(_told(export_id, before.get(export_id)))
+
+            outcome = for_each(
+                options["exports"],
+                find=by_name(repository),
+                act=pin,
+                participle="pinned",
+                tell=self.stderr.write,
+            )
         if options["json"]:
-            self.json({"pinned": ids})
+            self.json(outcome.document())
+        outcome.raise_failures()
+
+
+def _told(export_id: str, before: str | None) -> str:
+    """:param before: who had pinned it already, None if nobody had"""
+    if before is None:
+        return f"Pinned {export_id}"
+    return f"{export_id} was pinned already" + (f", by {before}" if before else "")
 
 
 def _user() -> str:

@@ -13,6 +13,7 @@ from ...manifest import Manifest
 from ...remote import connect
 from ...store import Repository, pinned_by
 from ..arguments import add_storage_argument, storage_url
+from ..chosen import NAME_HELP, add_export_argument
 
 
 class Command(DevopsCommand):
@@ -22,7 +23,7 @@ class Command(DevopsCommand):
     needs_database = False
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("export", metavar="EXPORT", help="as for import-env")
+        add_export_argument(parser, help=NAME_HELP)
         add_storage_argument(parser)
         parser.add_argument("--json", action="store_true", help="the whole manifest")
 

@@ -7,10 +7,12 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from ...console import DevopsCommand
+from ...errors import NotFoundError
 from ...remote import connect
 from ...store import ExportEntry, Repository, deleted_exports, undelete_export
 from ..arguments import add_storage_argument, storage_url
-from ..chosen import safely_named
+from ..chosen import LIST_DELETED_HINT, add_export_argument, by_id
+from ..each import for_each
 
 
 class Command(DevopsCommand):
@@ -26,11 +28,8 @@ class Command(DevopsCommand):
     needs_database = False
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "exports",
-            metavar="EXPORT",
-            nargs="*",
-            help="id of a deleted export, or the beginning of one",
+        add_export_argument(
+            parser, nargs="*", help="id of a deleted export, or the beginning of one"
         )
         add_storage_argument(parser)
         parser.add_argument("--json", action="store_true", help="for programs: the ids")
@@ -42,12 +41,26 @@ class Command(DevopsCommand):
             if not options["exports"]:
                 self._show(deleted, as_json=options["json"])
                 return
-            ids = safely_named(options["exports"], [entry.id for entry in deleted])
-            for export_id in ids:
-                undelete_export(repository, export_id)
+
+            def undelete(export_id: str) -> None:
+                try:
+                    undelete_export(repository, export_id)
+                except NotFoundError as error:
+                    raise NotFoundError(error.message, hint=LIST_DELETED_HINT) from error
                 self.stderr.write(f"{export_id} is back")
+
+            outcome = for_each(
+                options["exports"],
+                find=by_id(
+                    [entry.id for entry in deleted], what="deleted export", hint=LIST_DELETED_HINT
+                ),
+                act=undelete,
+                participle="undeleted",
+                tell=self.stderr.write,
+            )
         if options["json"]:
-            self.json({"undeleted": ids})
+            self.json(outcome.document())
+        outcome.raise_failures()
 
     def _show(self, deleted: list[ExportEntry], *, as_json: bool) -> None:
         if as_json:

@@ -11,7 +11,8 @@ from ...errors import NotFoundError
 from ...remote import connect
 from ...store import Repository, pinned_exports, unpin_export
 from ..arguments import add_storage_argument, storage_url
-from ..chosen import LIST_HINT, safely_named
+from ..chosen import LIST_HINT, add_export_argument, by_id
+from ..each import for_each
 
 
 class Command(DevopsCommand):
@@ -21,11 +22,8 @@ class Command(DevopsCommand):
     needs_database = False
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "exports",
-            metavar="EXPORT",
-            nargs="+",
-            help="id of a pinned export, or the beginning of one",
+        add_export_argument(
+            parser, nargs="+", help="id of a pinned export, or the beginning of one"
         )
         add_storage_argument(parser)
         parser.add_argument("--json", action="store_true", help="for programs: the ids")
@@ -34,11 +32,20 @@ class Command(DevopsCommand):
         with connect(storage_url(options, self.stderr.write)) as remote:
             repository = Repository.open(remote)
             pinned = pinned_exports(repository)
-            ids = safely_named(options["exports"], pinned)
-            for export_id in ids:
+
+            def unpin(export_id: str) -> None:
                 if export_id not in pinned:
                     raise NotFoundError(f"export {export_id} is not pinned", hint=LIST_HINT)
                 unpin_export(repository, export_id)
                 self.stderr.write(f"Unpinned {export_id}")
+
+            outcome = for_each(
+                options["exports"],
+                find=by_id(pinned, what="pinned export"),
+                act=unpin,
+                participle="unpinned",
+                tell=self.stderr.write,
+            )
         if options["json"]:
-            self.json({"unpinned": ids})
+            self.json(outcome.document())
+        outcome.raise_failures()

@@ -13,7 +13,7 @@ from ...errors import FormatError
 from ...remote import connect
 from ...store import Finding, Repository, VerificationReport, verify
 from ..arguments import add_storage_argument, showing_progress, storage_url
-from ..chosen import exports_named
+from ..chosen import NAME_HELP, add_export_argument, by_name
 from ..quantities import counted
 
 _SHOWN = 3  # ids of exports in a line of the table
@@ -34,9 +34,7 @@ class Command(DevopsCommand):
     needs_database = False
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "exports", metavar="EXPORT", nargs="*", help="as for import-env; default: all"
-        )
+        add_export_argument(parser, nargs="*", help=f"{NAME_HELP}; default: all")
         add_storage_argument(parser)
         parser.add_argument(
             "--read-data",
@@ -49,7 +47,9 @@ class Command(DevopsCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         with connect(storage_url(options, self.stderr.write)) as remote:
             repository = Repository.open(remote)
-            exports = exports_named(repository, options["exports"]) if options["exports"] else None
+            exports = None
+            if options["exports"]:
+                exports = {*map(by_name(repository), options["exports"])}
             with showing_progress() as progress:
                 report = verify(
                     repository, read_data=options["read_data"], exports=exports, progress=progress
