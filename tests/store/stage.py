@@ -28,15 +28,24 @@ class Actor(Generic[T]):
     """A client at work; from :meth:`start` on it waits at its first operation.
 
     :param work: what it does, given its own view of the repository's place
+    :param view: makes that view of the place
     """
 
-    def __init__(self, name: str, remote: Remote, work: Callable[[Remote], T]) -> None:
+    def __init__(
+        self,
+        name: str,
+        remote: Remote,
+        work: Callable[[Remote], T],
+        *,
+        view: Callable[[Remote, Actor[Any]], StagedRemote] | None = None,
+    ) -> None:
         self.name = name
         self.result: T | None = None
         self.error: BaseException | None = None
         self.operations: list[str] = []
         self._work = work
         self._remote = remote
+        self._view = view or StagedRemote
         self._changed = threading.Condition()
         self._waiting: deque[object] = deque()
         self._allowed: set[object] = set()
@@ -107,7 +116,7 @@ class Actor(Generic[T]):
 
     def _run(self) -> None:
         try:
-            self.result = self._work(StagedRemote(self._remote, self))  # type: ignore[arg-type]
+            self.result = self._work(self._view(self._remote, self))
         except BaseException as error:
             self.error = error
         finally:

@@ -36,9 +36,10 @@ from devops_snapshot.store import (
     unpin_export,
 )
 
+from .halves import Copying, Linking
 from .model_world import Content, ReadOnly, Stored, age, at_once, check, export
 from .place import objects
-from .stage import Actor, ignore_killed
+from .stage import Actor, StagedRemote, ignore_killed
 
 T = TypeVar("T")
 LONG = os.environ.get("DEVOPS_LONG_RUN")
@@ -55,6 +56,8 @@ def chosen(items: Sequence[T], number: int) -> T | None:
 
 class Clients(RuleBasedStateMachine):
     """Exporters, importers, deletions, prunes and collections on one repository."""
+
+    view: type[StagedRemote] = StagedRemote
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,7 +102,7 @@ class Clients(RuleBasedStateMachine):
     def begin(self, name: str, work: Callable[[Remote], object]) -> Actor[Any] | None:
         if len(self.actors) == MOST_ACTORS:
             return None
-        actor: Actor[Any] = Actor(name, self.remote, work).start()
+        actor: Actor[Any] = Actor(name, self.remote, work, view=self.view).start()
         self.actors.append(actor)
         return actor
 
@@ -245,10 +248,23 @@ def silent_deaths(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threading, "excepthook", ignore_killed())
 
 
-def test_clients_interleaved() -> None:
+class LinkingClients(Clients):
+    """A rename makes the new name first, and removes the old one when others have had a turn."""
+
+    view = Linking
+
+
+class CopyingClients(Clients):
+    """The same with copies, as in a bucket."""
+
+    view = Copying
+
+
+@pytest.mark.parametrize("clients", [Clients, LinkingClients, CopyingClients])
+def test_clients_interleaved(clients: type[Clients]) -> None:
     examples, steps = (2000, 60) if LONG else (40, 40)
     run_state_machine_as_test(
-        Clients,
+        clients,
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,
