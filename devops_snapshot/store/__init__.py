@@ -10,7 +10,7 @@ from .format.envelope import ExportEntry
 from .format.jsontypes import JSON
 from .format.names import LayerId, is_export_id
 from .format.pack import LayerKind
-from .health.status import Status, Worker, status
+from .health.status import Status, Worker, readable_retention, status
 from .health.verification import Finding, VerificationReport, verify
 from .import_session import ImportSession
 from .reading.layer_reader import LayerReader, RestoreStats
@@ -52,6 +52,7 @@ __all__ = [
     "pinned_exports",
     "plan_prune",
     "prune",
+    "readable_retention",
     "status",
     "undelete_export",
     "unpin_export",

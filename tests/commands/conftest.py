@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blake3 import blake3
 
 from devops_snapshot.shell import main
 from devops_snapshot.store import JSON, FileSource, LayerKind
@@ -41,6 +42,15 @@ class Done:
         return [line.split() for line in self.out.splitlines()[2:]]
 
 
+def resealed(sealed: bytes, **fields: Any) -> bytes:
+    """A sealed object with other fields in its head, and a checksum that fits."""
+    line, newline, body = sealed.partition(b"\n")
+    head = {**json.loads(line), **fields}
+    del head["checksum"]
+    text = json.dumps(head, separators=(",", ":"))[:-1].encode()
+    return text + b',"checksum":"' + blake3(text).hexdigest().encode() + b'"}' + newline + body
+
+
 class Node:
     """A storage node in a directory, and commands that use it."""
 
@@ -69,6 +79,7 @@ class Node:
         *,
         description: str = "",
         keep: timedelta | None = None,
+        manifest: bytes = b"{}",
         old: bool = False,
     ) -> str:
         """Export a file of 100 KB that no other export has; with ``old``, a month ago."""
@@ -82,7 +93,7 @@ class Node:
                 "description": description or f"run of {name}",
                 "size": 100_000,
             }
-            session.publish(MANIFEST, summary, keep)
+            session.publish(manifest, summary, keep)
         if old:
             path = self.directory / f"exports/{session.export_id}.json"
             then = path.stat().st_mtime - _AGO

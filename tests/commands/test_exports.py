@@ -12,7 +12,7 @@ from devops_snapshot.remote.patience import ConnectionLost
 from devops_snapshot.shell import main
 from devops_snapshot.store.format.sealed import seal
 
-from .conftest import Node
+from .conftest import MANIFEST, Node
 
 COMMANDS = [
     "delete-export",
@@ -140,7 +140,7 @@ def test_an_export_that_does_not_exist(node: Node, command: str, name: str) -> N
 
 
 def test_pins(node: Node) -> None:
-    first, second = node.export("one", old=True), node.export("two", old=True)
+    first, second = (node.export(name, manifest=MANIFEST, old=True) for name in ("one", "two"))
     done = node.dos("pin-export", "latest:one", "--by", "Ann, bug 12")
     assert (done.code, done.out, done.err) == (0, "", f"Pinned {first}\n")
     assert b"Ann, bug 12" in (node.directory / f"pins/{first}").read_bytes()

@@ -17,10 +17,12 @@ from devops_snapshot.management.quantities import duration, human_duration, size
 from devops_snapshot.remote import AccessError, connect
 from devops_snapshot.remote.local import LocalRemote
 from devops_snapshot.shell import main
+from devops_snapshot.store.format.sealed import seal
 from devops_snapshot.store.lease import hold_lease
 
-from .conftest import Node
+from .conftest import Node, resealed
 
+NEWER_SETTINGS = resealed(seal("settings", {}), version=2)
 COMMANDS = ["storage-init", "storage-status", "storage-configure", "storage-collect"]
 
 
@@ -78,6 +80,36 @@ def test_configure(node: Node) -> None:
     node.dos("storage-configure", node.url, "--min-age", "72h")
     done = node.dos("storage-configure", node.url, "--json")
     assert (done.json["keep_seconds"], done.json["min_age_seconds"]) == (30 * 86400, 72 * 3600)
+
+
+@pytest.mark.parametrize("content", [b"x\n", NEWER_SETTINGS], ids=["damaged", "newer"])
+def test_settings_that_cannot_be_read(node: Node, content: bytes) -> None:
+    """All is shown but what they say; nothing is removed; new ones make it good."""
+    expired, pinned = node.export("one", old=True), node.export("two")
+    node.dos("pin-export", pinned, "--by", "Ann")
+    node.dos("storage-configure", node.url, "--keep", "3d")
+    (node.directory / "settings/00000001.json").write_bytes(content)
+    listed = node.dos("list-exports")
+    assert listed.code == 0
+    assert [line.split()[0] for line in listed.out.splitlines()[2:]] == [expired, pinned]
+    assert listed.out.splitlines()[2].endswith("  unknown")
+    assert listed.out.splitlines()[3].endswith("  pinned by Ann")
+    assert [one["expires"] for one in node.dos("list-exports", "--json").json] == [None, None]
+    status = node.dos("storage-status", node.url)
+    assert (status.code, listed.err) == (0, status.err)
+    assert listed.err.startswith("WARNING: settings/00000001.json ")
+    assert listed.err.count("\n") == 1
+    assert "Exports:       2, of these 1 pinned, an unknown number expired;" in status.out
+    told = node.dos("storage-status", node.url, "--json").json
+    assert (told["exports"], told["expired"], told["keep_seconds"]) == (2, None, None)
+    for command in (["prune-exports"], ["storage-configure", node.url, "--keep", "4d"]):
+        assert node.dos(*command).code == 7
+    assert node.ids() == [expired, pinned]
+    if content != NEWER_SETTINGS:
+        assert "storage-configure with both --keep and --min-age" in listed.err
+        done = node.dos("storage-configure", node.url, "--keep", "4d", "--min-age", "1d")
+        assert (done.code, done.err) == (0, "")
+        assert node.dos("prune-exports", "--json").json["deleted"] == [expired]
 
 
 @pytest.mark.parametrize("text", ["7", "7x", "d", "-1d", "1.5h", ""])

@@ -11,7 +11,7 @@ from django.core.management.base import CommandParser
 
 from ...console import DevopsCommand, human_size
 from ...remote import connect
-from ...store import ExportEntry, Repository, deleted_exports, pinned_by
+from ...store import ExportEntry, Repository, deleted_exports, pinned_by, readable_retention
 from ..arguments import add_storage_argument, storage_url
 from ..columns import fit, terminal_width
 from ..quantities import human_duration
@@ -37,12 +37,14 @@ class _Listed:
 
     :param pinned_by: who pinned it, None if it is not pinned; the pin may not say who
     :param expires: when pruning may remove it; None if it is pinned, or deleted already
+    :param is_settled: whether the storage node's settings, which say when it expires, can be read
     """
 
     entry: ExportEntry
     pinned_by: str | None
     deleted: bool = False
     expires: datetime | None = None
+    is_settled: bool = True
 
     @property
     def pinned(self) -> bool:
@@ -84,12 +86,13 @@ class Command(DevopsCommand):
 
 
 def _existing(repository: Repository) -> list[_Listed]:
-    retention, pins = repository.retention, pinned_by(repository)
+    retention, pins = readable_retention(repository), pinned_by(repository)
     listed = []
     for entry in repository.exports():
-        by = pins.get(entry.id)
-        expires = _later(entry.stored, retention.keeps(entry.keep)) if by is None else None
-        listed.append(_Listed(entry, by, expires=expires))
+        by, expires = pins.get(entry.id), None
+        if by is None and retention is not None:
+            expires = _later(entry.stored, retention.keeps(entry.keep))
+        listed.append(_Listed(entry, by, expires=expires, is_settled=retention is not None))
     return listed
 
 
@@ -145,6 +148,8 @@ def _expiry(one: _Listed, now: datetime) -> str:
         return "deleted"
     if one.pinned:
         return f"pinned by {one.pinned_by}" if one.pinned_by else "pinned"
+    if not one.is_settled:
+        return "unknown"
     if one.expires is None:
         return "never"
     return f"in {human_duration(one.expires - now)}" if one.expires > now else "now"

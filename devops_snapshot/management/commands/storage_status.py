@@ -10,7 +10,7 @@ from django.core.management.base import CommandParser
 
 from ...console import DevopsCommand, human_size
 from ...remote import connect
-from ...store import Repository, Status, Worker, status
+from ...store import Repository, Retention, Status, Worker, status
 from ...store.health.history import Event
 from ..arguments import storage_url
 from ..quantities import counted, human_duration
@@ -63,7 +63,8 @@ def _facts(found: Status) -> Iterator[tuple[str, str]]:
         human_size(found.logical)
         + (f", {found.ratio:.1f} times what is stored" if found.ratio else ""),
     )
-    yield "Retention", told_retention(found.retention)
+    unknown = "unknown, its settings cannot be read"
+    yield "Retention", told_retention(found.retention) if found.retention else unknown
     yield "Collected", _when(found.collected, found.now)
     yield "Verified", _when(found.verified, found.now) + _outcome(found.verified)
     yield "All data read", _when(found.data_verified, found.now) + _outcome(found.data_verified)
@@ -78,8 +79,9 @@ def _room(found: Status) -> str:
 
 
 def _exports(found: Status) -> str:
+    expired = "an unknown number" if found.expired is None else found.expired
     return (
-        f"{found.exports}, of these {found.pinned} pinned, {found.expired} expired; "
+        f"{found.exports}, of these {found.pinned} pinned, {expired} expired; "
         f"{found.deleted} deleted that can be undeleted"
     )
 
@@ -118,7 +120,7 @@ def _document(found: Status) -> dict[str, Any]:
         "deleted": found.deleted,
         "logical": found.logical,
         "ratio": round(found.ratio, 3) if found.ratio else None,
-        **found.retention.encode(),
+        **(found.retention.encode() if found.retention else dict.fromkeys(Retention().encode())),
         "collected": _event(found.collected, found.now),
         "verified": _event(found.verified, found.now),
         "data_verified": _event(found.data_verified, found.now),

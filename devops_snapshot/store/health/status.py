@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from devops_snapshot.errors import StorageError
+from devops_snapshot.errors import FormatError, StorageError
 from devops_snapshot.remote import Entry, Remote
 
 from ..collection.inventory import list_packs
@@ -23,6 +24,8 @@ from ..leases import Holder, list_leases, read_holder
 from ..repository import Repository
 from .damage import load_damage
 from .history import COLLECTION, DATA_VERIFICATION, VERIFICATION, Event, last
+
+log = logging.getLogger(__name__)
 
 _PARALLEL = 4  # listings at the same time
 _SHORTEST = timedelta(hours=1)  # over which a rate is told
@@ -48,9 +51,11 @@ class Worker:
 class Status:
     """What an administrator of a storage node wants to know; sizes in bytes.
 
+    :param retention: None if its settings are damaged, or of a newer release
     :param free: what this user can still write; None where the storage cannot tell
     :param stored: what packs, layers and exports take
-    :param exports: how many there are; of these ``pinned`` and ``expired``; ``deleted`` come on top
+    :param exports: how many there are; of these ``pinned`` and ``expired``, None if nobody knows;
+        ``deleted`` come on top
     :param logical: what the exports would take if each were copied whole
     :param stored_per_day: how much was added lately: packs not older than ``window``
     :param collected: what the last collection told; likewise ``verified``, and ``data_verified``,
@@ -61,14 +66,14 @@ class Status:
 
     url: str
     id: str
-    retention: Retention
+    retention: Retention | None
     free: int | None
     stored: int
     packs: int
     exports: int
     pinned: int
     deleted: int
-    expired: int
+    expired: int | None
     logical: int
     stored_per_day: int
     window: timedelta
@@ -96,7 +101,7 @@ def status(repository: Repository) -> Status:
     """Look at a repository; nothing in it is changed."""
     remote = repository.remote
     now = _storage_time(remote)
-    retention = repository.retention
+    retention = readable_retention(repository)
     entries = repository.exports()
     pins = load_pins(remote)
     with ThreadPoolExecutor(_PARALLEL) as threads:
@@ -116,7 +121,7 @@ def status(repository: Repository) -> Status:
         exports=len(entries),
         pinned=len(pins & {entry.id for entry in entries}),
         deleted=sum(export_id_of(entry.name) is not None for entry in remote.list(DELETED)),
-        expired=sum(_is_expired(entry, pins, retention, now) for entry in entries),
+        expired=_count_expired(entries, pins, retention, now),
         logical=sum(_size(entry.summary) for entry in entries),
         stored_per_day=_rate(packs, now, window),
         window=window,
@@ -127,6 +132,15 @@ def status(repository: Repository) -> Status:
         workers=_workers(remote, now),
         now=now,
     )
+
+
+def readable_retention(repository: Repository) -> Retention | None:
+    """Return the settings that count; None, with a warning, if they cannot be read."""
+    try:
+        return repository.retention
+    except FormatError as error:
+        log.warning("%s", error)
+        return None
 
 
 def _storage_time(remote: Remote) -> datetime:
@@ -145,10 +159,18 @@ def _directories(remote: Remote, root: str) -> list[str]:
     return [f"{root}/{entry.name}" for entry in remote.list(root) if entry.is_directory]
 
 
-def _is_expired(
-    entry: ExportEntry, pins: frozenset[str], retention: Retention, now: datetime
-) -> bool:
-    return entry.id not in pins and now - entry.stored >= retention.keeps(entry.keep)
+def _count_expired(
+    entries: Iterable[ExportEntry],
+    pins: frozenset[str],
+    retention: Retention | None,
+    now: datetime,
+) -> int | None:
+    if retention is None:
+        return None
+    return sum(
+        entry.id not in pins and now - entry.stored >= retention.keeps(entry.keep)
+        for entry in entries
+    )
 
 
 def _size(summary: Mapping[str, Any]) -> int:
@@ -157,11 +179,11 @@ def _size(summary: Mapping[str, Any]) -> int:
     return size if isinstance(size, int) else 0
 
 
-def _window(packs: Sequence[Entry], retention: Retention, now: datetime) -> timedelta:
+def _window(packs: Sequence[Entry], retention: Retention | None, now: datetime) -> timedelta:
     """Return how far to look back: nothing younger than ``min_age`` was removed automatically."""
     oldest = min((pack.modified for pack in packs), default=now.timestamp())
     age = timedelta(seconds=max(0.0, now.timestamp() - oldest))
-    return max(min(age, retention.min_age), _SHORTEST)
+    return max(min(age, retention.min_age), _SHORTEST) if retention else _SHORTEST
 
 
 def _rate(packs: Iterable[Entry], now: datetime, window: timedelta) -> int:
