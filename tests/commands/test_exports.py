@@ -12,7 +12,7 @@ from devops_snapshot.remote.patience import ConnectionLost
 from devops_snapshot.shell import main
 from devops_snapshot.store.format.sealed import seal
 
-from .conftest import MANIFEST, Node
+from .conftest import MANIFEST, Node, resealed
 
 COMMANDS = [
     "delete-export",
@@ -265,6 +265,7 @@ def test_verify(node: Node) -> None:
     )
     done = node.dos("verify-exports", "latest:two", "--read-data", "--json")
     assert (done.code, done.json["exports"]) == (0, 1)
+    assert done.err.endswith("; 1 damaged object not needed by what was verified\n")
     done = node.dos("verify-exports", first, "--json")
     assert done.code == 7
     assert done.json["damaged_exports"] == [first]
@@ -275,6 +276,58 @@ def test_verify(node: Node) -> None:
     assert (done.code, done.out) == (0, "")
     assert done.err.endswith("; 1 damaged object no longer needed\n")
     assert node.ids() == [first, second, again]
+
+
+def test_verify_says_what_to_do(node: Node) -> None:
+    """It depends on what is damaged."""
+    one, two = node.export("one"), node.export("two")
+    node.dos("pin-export", one)
+    node.dos("storage-configure", node.url, "--keep", "9d")
+    node.dos("delete-export", two)
+
+    def remedy_of(path: str, content: bytes = b"x\n") -> str:
+        [file] = node.directory.glob(path)
+        whole = file.read_bytes()
+        file.write_bytes(content)
+        done = node.dos("verify-exports")
+        file.write_bytes(whole)
+        node.dos("verify-exports")
+        assert done.code == 7
+        assert done.err.startswith("Error: 1 damaged object; ")
+        return done.err.partition("cannot be imported. ")[2].rstrip("\n")
+
+    heals = "Exporting the same data again heals it"
+    assert remedy_of(f"packs/*/{one[-8:]}*") == heals
+    assert remedy_of(f"layers/*/*.{one[-8:]}*") == heals
+    unused = "No export needs what is damaged, and none will rely on it"
+    assert remedy_of(f"packs/*/{two[-8:]}*") == unused
+    gone = "It cannot be imported any more: delete-export gives it up"
+    assert remedy_of(f"exports/{one}.json") == gone
+    deleted = "It cannot be undeleted any more: the next storage-collect removes it"
+    assert remedy_of(f"deleted/{two}.json") == deleted
+    settings = "storage-configure with both --keep and --min-age writes new ones"
+    assert remedy_of("settings/00000001.json") == settings
+    assert remedy_of(f"pins/{one}").startswith("It holds all the same: unpin-export, then")
+    removable = "No export depends on it: it may be removed by hand"
+    assert remedy_of(f"samples/{one[-8:]}*") == removable
+    newer = resealed((node.directory / f"exports/{one}.json").read_bytes(), version=2)
+    update = "A newer release of devops_snapshot wrote it: update this one"
+    assert remedy_of(f"exports/{one}.json", newer) == update
+
+    for path in (f"pins/{one}", f"exports/{one}.json", "settings/00000001.json"):
+        (node.directory / path).write_bytes(b"x\n")
+    done = node.dos("verify-exports", "--json")
+    told = {finding["kind"]: finding["remedy"] for finding in done.json["findings"]}
+    assert (told["settings"], told["export"]) == (settings, gone)
+    assert f"settings: {settings}\n" in done.err
+    assert f"export: {gone}\n" in done.err
+    assert done.err.endswith("Error: 3 damaged objects; 1 of 1 export cannot be imported\n")
+
+
+def test_verify_a_repository_without_exports(node: Node) -> None:
+    done = node.dos("verify-exports")
+    assert (done.code, done.out) == (0, "")
+    assert done.err == f"No damage; there are no exports at {node.url}\n"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

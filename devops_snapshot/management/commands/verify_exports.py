@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -59,8 +60,20 @@ class Command(DevopsCommand):
         else:
             self.table(("KIND", "OBJECT", "WHAT IS WRONG", "EXPORTS"), map(_row, report.findings))
         if report.findings:
-            raise FormatError(_summary(report), hint="Exporting the same data again heals it")
-        self.stderr.write(_looked_at(report))
+            raise FormatError(_summary(report), hint=self._remedy(report.findings))
+        self.stderr.write(_looked_at(report, repository.remote.url, all_exports=exports is None))
+
+    def _remedy(self, findings: Sequence[Finding]) -> str:
+        """What to do; where that differs, tell it for each kind of object instead."""
+        kinds: dict[str, list[str]] = defaultdict(list)
+        for finding in findings:
+            if finding.kind not in kinds[finding.remedy]:
+                kinds[finding.remedy].append(finding.kind)
+        if len(kinds) == 1:
+            return findings[0].remedy
+        for remedy, affected in kinds.items():
+            self.stderr.write(f"{', '.join(affected)}: {remedy}")
+        return ""
 
 
 def _row(finding: Finding) -> tuple[str, ...]:
@@ -79,11 +92,14 @@ def _summary(report: VerificationReport) -> str:
     )
 
 
-def _looked_at(report: VerificationReport) -> str:
+def _looked_at(report: VerificationReport, url: str, *, all_exports: bool) -> str:
     read = f", {human_size(report.bytes_read)} read" if report.bytes_read else ""
     left = ""
     if report.left_over:
-        left = f"; {counted(report.left_over, 'damaged object')} no longer needed"
+        not_needed = "no longer needed" if all_exports else "not needed by what was verified"
+        left = f"; {counted(report.left_over, 'damaged object')} {not_needed}"
+    if not report.exports:
+        return f"No damage; there are no exports at {url}{left}"
     return (
         f"No damage in {counted(report.exports, 'export')} ({counted(report.layers, 'layer')}, "
         f"{counted(report.packs, 'pack')}{read}){left}"

@@ -9,6 +9,7 @@ from devops_snapshot.errors import FormatError, NotFoundError, StorageError
 from devops_snapshot.remote import AccessError, Remote
 
 from ..format.names import REPOSITORY
+from ..format.sealed import UPDATE_HINT
 
 PACK, LAYER, EXPORT = "pack", "layer", "export"
 
@@ -26,12 +27,14 @@ class Fault:
     :param kind: what it is: ``pack``, ``layer``, ``export``, ``settings`` ...
     :param object: its path in the repository
     :param what: what is wrong with it
+    :param newer: it is whole, but of a release that this one does not know
     """
 
     kind: str
     object: str
     what: str
     state: State = State.DAMAGED
+    newer: bool = False
 
     @property
     def missing(self) -> bool:
@@ -57,7 +60,7 @@ def fault_of(kind: str, path: str, error: StorageError | NotFoundError, remote: 
     if not isinstance(error, FormatError):
         remote.read(REPOSITORY)
     what = _without(f"{kind.capitalize()} {path}", error.message)
-    return Fault(kind, path, what, _state(error))
+    return Fault(kind, path, what, _state(error), newer=error.hint == UPDATE_HINT)
 
 
 def _state(error: Exception) -> State:

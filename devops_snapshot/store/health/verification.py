@@ -31,6 +31,7 @@ from .fault import EXPORT, LAYER, PACK, Fault, State, fault_of
 from .history import DATA_VERIFICATION, VERIFICATION, record
 from .layer_survey import LayerSurvey
 from .pack_check import PackCheck
+from .remedy import remedy
 from .sealed_check import faults_of_sealed
 
 log = logging.getLogger(__name__)
@@ -45,12 +46,14 @@ class Finding:
     :param kind: ``pack``, ``layer``, ``export``, ``settings`` ...
     :param object: its path in the repository
     :param exports: ids of the exports that cannot be imported as they were, ascending
+    :param remedy: what can be done about it, one sentence
     """
 
     kind: str
     object: str
     what: str
     exports: Sequence[str]
+    remedy: str
 
 
 @dataclass(frozen=True)
@@ -268,7 +271,8 @@ def _layers_if_readable(export: str, data: bytes, where: str) -> Sequence[LayerI
 
 
 def _finding(fault: Fault, exports: Sequence[str]) -> Finding:
-    return Finding(fault.kind, fault.object, fault.what, exports)
+    what_to_do = remedy(fault, is_needed=bool(exports))
+    return Finding(fault.kind, fault.object, fault.what, exports, what_to_do)
 
 
 def _facts(report: VerificationReport) -> dict[str, JSON]:
