@@ -330,6 +330,24 @@ def test_verify_a_repository_without_exports(node: Node) -> None:
     assert done.err == f"No damage; there are no exports at {node.url}\n"
 
 
+def test_nothing_to_show(node: Node) -> None:
+    """One line for people, on standard error: what programs read stays as it is."""
+
+    def said(*command: str) -> str:
+        done = node.dos(*command)
+        assert (done.code, done.out, done.err.count("\n")) == (0, "", 1)
+        return done.err.rstrip("\n").removesuffix(f" at {node.url}")
+
+    assert said("list-exports") == "There are no exports"
+    assert said("list-exports", "--deleted") == "There are no deleted exports"
+    assert said("list-exports", "--env", "x") == "There are no exports of environment 'x'"
+    assert said("undelete-export") == "There are no deleted exports"
+    assert said("prune-exports").startswith("Deleted 0 exports, 0 stay;")
+    for command in (["list-exports"], ["list-exports", "--deleted"], ["undelete-export"]):
+        done = node.dos(*command, "--json")
+        assert (done.err, done.json) == ("", {"deleted": []} if len(command[0]) > 12 else [])
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help(node: Node, command: str) -> None:
     done = node.dos(command, "--help")

@@ -80,7 +80,6 @@ def test_people_learn_it_too(storage: Path) -> None:
     assert lines[3].endswith("pinned by somebody")
     deleted = dos(storage, "--deleted").splitlines()[2:]
     assert [(line.split()[0], line.split()[-1]) for line in deleted] == [(gone, "deleted")]
-    assert dos(storage, "--env", "other") == ""
 
 
 def test_a_terminal_is_not_needed(storage: Path) -> None:

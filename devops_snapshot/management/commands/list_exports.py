@@ -79,10 +79,19 @@ class Command(DevopsCommand):
         if options["json"]:
             self.json([_document(one) for one in listed])
             return
+        if not listed:
+            self.stderr.write(_nothing(options, remote.url))
+            return
         now = datetime.now(timezone.utc)
         rows = [_row(one, now) for one in listed]
         width = terminal_width()
         self.table(*fit(_HEADERS, rows, width=width, flexible=_FLEXIBLE, dispensable=_DISPENSABLE))
+
+
+def _nothing(options: dict[str, Any], url: str) -> str:
+    deleted = "deleted " if options["deleted"] else ""
+    environment = f" of environment {options['env']!r}" if options["env"] else ""
+    return f"There are no {deleted}exports{environment} at {url}"
 
 
 def _existing(repository: Repository) -> list[_Listed]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -44,9 +45,13 @@ class Command(DevopsCommand):
         self._show_networks(manifest)
         self._show_files(manifest)
 
+    def _section(self, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        if rows:
+            self.stdout.write("")
+            self.table(headers, rows)
+
     def _show_nodes(self, manifest: Manifest) -> None:
-        self.stdout.write("")
-        self.table(
+        self._section(
             ("NODE", "ROLE", "SNAPSHOTS", "MAC ADDRESSES"),
             [
                 (
@@ -60,8 +65,7 @@ class Command(DevopsCommand):
         )
 
     def _show_networks(self, manifest: Manifest) -> None:
-        self.stdout.write("")
-        self.table(
+        self._section(
             ("NETWORK", "FORWARD", "ADDRESS"),
             [
                 (l2.network.name, l2.network.forward_mode or "isolated", _address(l2.network))
@@ -71,8 +75,7 @@ class Command(DevopsCommand):
         )
 
     def _show_files(self, manifest: Manifest) -> None:
-        self.stdout.write("")
-        self.table(
+        self._section(
             ("FILE", "ROLE", "FORMAT", "SIZE", "STANDS ON"),
             [
                 (

@@ -63,13 +63,13 @@ class Command(DevopsCommand):
         self._tell_what_waits(environment)
 
     def _list(self, environment: Any) -> None:
-        self.table(
-            ("SNAPSHOT", "CREATED", "NODES-NAMES"),
-            [
-                (item.name, local_time(item.created), ", ".join(item.nodes))
-                for item in snapshot.list_snapshots(environment)
-            ],
-        )
+        rows = [
+            (item.name, local_time(item.created), ", ".join(item.nodes))
+            for item in snapshot.list_snapshots(environment)
+        ]
+        self.table(("SNAPSHOT", "CREATED", "NODES-NAMES"), rows)
+        if not rows:
+            self.stderr.write(f"There are no snapshots of {environment.name}")
 
     def _draw(self, tree: Tree) -> None:
         encoding = self.stdout.encoding

@@ -43,10 +43,10 @@ class Command(DevopsCommand):
             self.stdout.write(f"{key + ':':<15}{value}")
         if found.workers:
             self.stdout.write("")
-        self.table(
-            ("AT WORK", "HOST", "PROCESS", "SINCE", "LAST SIGN OF LIFE"),
-            [_row(worker) for worker in found.workers],
-        )
+            self.table(
+                ("AT WORK", "HOST", "PROCESS", "SINCE", "LAST SIGN OF LIFE"),
+                [_row(worker) for worker in found.workers],
+            )
 
 
 def _facts(found: Status) -> Iterator[tuple[str, str]]:
@@ -70,6 +70,8 @@ def _facts(found: Status) -> Iterator[tuple[str, str]]:
     yield "All data read", _when(found.data_verified, found.now) + _outcome(found.data_verified)
     if found.damaged:
         yield "Damaged", f"{counted(found.damaged, 'object')}; verify-exports tells what it touches"
+    if not found.workers:
+        yield "At work", "nobody"
 
 
 def _room(found: Status) -> str:

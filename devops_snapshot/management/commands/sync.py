@@ -38,6 +38,8 @@ class Command(DevopsCommand):
             outcomes[environment.name] = outcome
             if not options["json"]:
                 self._tell(environment.name, outcome)
+        if not outcomes:
+            self.stderr.write("There are no environments")
         if options["json"]:
             self.json([_document(name, outcome) for name, outcome in outcomes.items()])
         _complain(

@@ -39,7 +39,7 @@ class Command(DevopsCommand):
             repository = Repository.open(remote)
             deleted = deleted_exports(repository)
             if not options["exports"]:
-                self._show(deleted, as_json=options["json"])
+                self._show(deleted, remote.url, as_json=options["json"])
                 return
 
             def undelete(export_id: str) -> None:
@@ -62,9 +62,12 @@ class Command(DevopsCommand):
             self.json(outcome.document())
         outcome.raise_failures()
 
-    def _show(self, deleted: list[ExportEntry], *, as_json: bool) -> None:
+    def _show(self, deleted: list[ExportEntry], url: str, *, as_json: bool) -> None:
         if as_json:
             self.json({"deleted": [entry.id for entry in deleted]})
+            return
+        if not deleted:
+            self.stderr.write(f"There are no deleted exports at {url}")
             return
         self.table(
             ("ID", "ENVIRONMENT", "DESCRIPTION", "TIME"),
