@@ -19,7 +19,7 @@ from ..models import Export, StorageNode
 from ..progress import Progress, Quiet
 from ..remote import connect
 from ..snapshot.freeze import frozen
-from ..store import ExportSession, Repository
+from ..store import ExportSession, Repository, readable_retention
 from ..write_guard import guarded
 from .selection import Selection, check_names, select_definitions, select_snapshots
 from .ship import ship
@@ -70,6 +70,7 @@ def export(
         if names or all_snapshots:
             check_names(environment, names)  # before a repository or a snapshot is made in vain
         repository = Repository.open(remote, create=True)
+        _warn_if_pointless(repository, keep)
         record.storage_node = StorageNode.used(storage, repository.id)
         with ExitStack() as until_sent:
             taken = None
@@ -99,6 +100,19 @@ def export(
                 session.publish(manifest.to_json(), summarise(manifest), keep)
     snapshots.tidy_up(environment.name)
     return record
+
+
+def _warn_if_pointless(repository: Repository, keep: datetime.timedelta | None) -> None:
+    """Say what counts where an export is to be kept for less time than nothing is removed."""
+    if keep is None:
+        return
+    retention = readable_retention(repository)
+    if retention and keep < retention.min_age:
+        log.warning(
+            "The export is kept for %g h all the same: that is the minimum age of %s",
+            retention.min_age / datetime.timedelta(hours=1),
+            repository.remote.url,
+        )
 
 
 def _name_for_now(environment: Any) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from django.core.management.base import CommandParser
 
 from ..store import Retention
@@ -31,6 +33,15 @@ def add_retention_arguments(parser: CommandParser) -> None:
         metavar="TIME",
         help="nothing younger is removed automatically, whatever else is said",
     )
+
+
+def warn_if_pointless(retention: Retention, tell: Callable[[str], object]) -> None:
+    """Say what counts where exports are to be kept for less time than nothing is removed."""
+    if retention.keep < retention.min_age:
+        tell(
+            f"WARNING: exports are kept for {human_duration(retention.min_age)} all the same: that "
+            f"is the minimum age, and {human_duration(retention.keep)} is less"
+        )
 
 
 def told_retention(retention: Retention) -> str:

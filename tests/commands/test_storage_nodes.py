@@ -82,6 +82,19 @@ def test_configure(node: Node) -> None:
     assert (done.json["keep_seconds"], done.json["min_age_seconds"]) == (30 * 86400, 72 * 3600)
 
 
+def test_a_time_below_the_minimum_age(node: Node, tmp_path: Path) -> None:
+    warning = (
+        "WARNING: exports are kept for 48 h all the same: that is the minimum age, and 90 min is "
+        "less\n"
+    )
+    done = node.dos("storage-init", f"file://{tmp_path / 'other'}", "--keep", "90m", "--json")
+    assert (done.code, done.err, done.json["keep_seconds"]) == (0, warning, 5400)
+    done = node.dos("storage-configure", node.url, "--keep", "90m")
+    assert (done.code, done.err) == (0, warning)
+    assert node.dos("storage-configure", node.url).err == warning
+    assert node.dos("storage-configure", node.url, "--min-age", "90m").err == ""
+
+
 @pytest.mark.parametrize("content", [b"x\n", NEWER_SETTINGS], ids=["damaged", "newer"])
 def test_settings_that_cannot_be_read(node: Node, content: bytes) -> None:
     """All is shown but what they say; nothing is removed; new ones make it good."""

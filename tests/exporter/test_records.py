@@ -52,6 +52,15 @@ def test_a_record_says_what_was_done(alpha: Place, storage: str) -> None:
     assert record["storage_url"] == storage
 
 
+def test_a_time_below_the_minimum_age(alpha: Place, storage: str) -> None:
+    command = ["export-env", "trip", "--definitions-only", "--storage", storage]
+    short = alpha.host.dos(*command, "--keep", "90m").stderr
+    assert short.startswith(
+        f"WARNING: The export is kept for 48 h all the same: that is the minimum age of {storage}\n"
+    )
+    assert "WARNING" not in alpha.host.dos(*command, "--keep", "2d").stderr
+
+
 def test_a_failed_export_keeps_its_snapshot_and_says_so(alpha: Place, storage: str) -> None:
     alpha.export("--definitions-only", storage=storage)
     [missing] = alpha.host.pool_dir.glob("trip_node-2_iso")

@@ -10,7 +10,12 @@ from ...console import DevopsCommand
 from ...remote import connect
 from ...store import Repository, configure
 from ..arguments import storage_url
-from ..storage_node import add_retention_arguments, add_url_argument, told_retention
+from ..storage_node import (
+    add_retention_arguments,
+    add_url_argument,
+    told_retention,
+    warn_if_pointless,
+)
 
 
 class Command(DevopsCommand):
@@ -38,6 +43,7 @@ class Command(DevopsCommand):
                 retention = repository.retention
             else:
                 retention = configure(repository, keep=keep, min_age=min_age)
+        warn_if_pointless(retention, self.stderr.write)
         if options["json"]:
             self.json({"url": remote.url, **retention.encode()})
             return

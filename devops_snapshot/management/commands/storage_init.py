@@ -12,7 +12,12 @@ from ...errors import ConflictError, NotFoundError
 from ...remote import Remote, connect, require_exclusive_creation
 from ...store import Repository, Retention
 from ..arguments import storage_url
-from ..storage_node import add_retention_arguments, add_url_argument, told_retention
+from ..storage_node import (
+    add_retention_arguments,
+    add_url_argument,
+    told_retention,
+    warn_if_pointless,
+)
 
 
 class Command(DevopsCommand):
@@ -43,6 +48,7 @@ class Command(DevopsCommand):
             remote.mkdir("")
             require_exclusive_creation(remote)
             repository = Repository.initialise(remote, retention)
+        warn_if_pointless(retention, self.stderr.write)
         if options["json"]:
             self.json({"url": remote.url, "id": repository.id, **retention.encode()})
             return
