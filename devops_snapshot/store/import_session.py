@@ -25,6 +25,7 @@ from .reading.layer_content import LayerContent
 from .reading.layer_objects import find_layers
 from .reading.layer_reader import THREADS, LayerReader, PlainReader, RestoreStats
 from .reading.layer_sink import LayerSink
+from .writing.layer_source import LayerSource
 
 log = logging.getLogger(__name__)
 
@@ -101,17 +102,24 @@ class ImportSession:
         sink: LayerSink,
         *,
         progress: Progress = no_progress,
+        at_hand: Iterable[LayerSource] = (),
     ) -> RestoreStats:
         """Write a whole layer to a sink.
 
         :param progress: called with the bytes of the file, holes too, done since last time
+        :param at_hand: files of this host of which parts may be the same, in the same place, such
+            as one that was restored in part; several threads read them, and nothing in them is
+            believed. What one of them has is not fetched
         :raises FormatError: a byte is not what was written; the sink is then to be thrown away
         """
         with self._lock:
             is_expected = self._expected[layer_id] > 0
         if not is_expected:
             self.expect([layer_id])
-        stats = self.layer(layer_id).restore(sink, progress)
+        reader = self.layer(layer_id)
+        for file in at_hand:
+            reader.look_in(file)
+        stats = reader.restore(sink, progress)
         with self._lock:
             self._expected[layer_id] -= 1
             self._bytes_written += stats.bytes_written

@@ -14,12 +14,15 @@ from ..bounded import map_bounded
 from ..format.layer import Origin
 from ..format.sealed import damaged
 from ..progress import Progress
+from ..reading.at_hand import InPlace
 from ..reading.layer_content import LayerContent
 from ..reading.layer_reader import THREADS, RestoreStats
 from ..reading.layer_sink import LayerSink
-from ..writing.layer_source import Extent
+from ..writing.layer_source import Extent, LayerSource
 from .gather import Gathered, expect_gathered, gathered
 from .recipe import BYTES, END_SIZE, HEADER, PAGE_SIZE, ZEROS, Recipe, Step, encoded_size
+from .source import RamSource
+from .stream import Scan
 
 _WINDOW = 8 << 20  # bytes of the file that are put together by one thread
 _STEP_LIMIT = 1 << 20  # bytes of the file that are made in one go
@@ -55,6 +58,11 @@ class RamReader:
             stop = min(offset + _WINDOW, self.size)
             expect_gathered(_small_steps(recipe, offset, stop), self._content)
 
+    def look_in(self, file: LayerSource) -> None:
+        recipe = self._load_recipe()
+        found = Scan(recipe, self._content.size - recipe.encoded_size)
+        self._content.look_in(InPlace(RamSource(file, found, self._origin)))
+
     def restore(self, sink: LayerSink, progress: Progress) -> RestoreStats:
         sink.allocate(self.size)
         before, state = self._content.bytes_received, blake3()
@@ -67,6 +75,14 @@ class RamReader:
         if state.hexdigest() != self._origin.digest:
             raise damaged(self._content.name, "it does not become the file that was saved")
         return RestoreStats(self._content.bytes_received - before, self.size)
+
+    def is_in(self, file: LayerSource) -> bool:
+        if file.size != self.size:
+            return False
+        state = blake3(max_threads=blake3.AUTO)
+        for offset in range(0, self.size, _WINDOW):
+            state.update(file.pread(offset, min(_WINDOW, self.size - offset)))
+        return state.hexdigest() == self._origin.digest
 
     def _restore_window(self, sink: LayerSink, offset: int) -> bytes:
         data = self.pread(offset, _WINDOW)

@@ -9,11 +9,12 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 
 from devops_snapshot.errors import FormatError
 
-from ..format.hashing import CHUNK_SIZE, DIGEST_SIZE, HOLE, SEGMENT_CHUNKS, Data
+from ..format.hashing import CHUNK_SIZE, DIGEST_SIZE, HOLE, SEGMENT_CHUNKS, Data, digest
 from ..format.layer import Layer
 from ..format.runs import Runs
 from ..format.sealed import damaged
 from ..writing.layer_source import Extent
+from .at_hand import AtHand
 from .chunk_reader import ChunkReader, Span, Wanted
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ class LayerContent:
         self._layers = layers
         self._layer = layers[0]
         self._chunks = chunks
+        self._at_hand: list[AtHand] = []
         self._segments: OrderedDict[int, bytes] = OrderedDict()
         self._lock = threading.Lock()
         self.bytes_received = 0  # of frames, compressed, from the repository
@@ -47,6 +49,14 @@ class LayerContent:
     @property
     def size(self) -> int:
         return self._layer.size
+
+    @property
+    def chunks(self) -> int:
+        return self._layer.chunks
+
+    def look_in(self, source: AtHand) -> None:
+        """Look for chunks there before they are fetched; in several, one after the other."""
+        self._at_hand.append(source)
 
     def extents(self) -> Iterator[Extent]:
         """Yield where data is, to the chunk; all else is zeros."""
@@ -95,7 +105,7 @@ class LayerContent:
         """
         wanted: dict[str, list[Wanted]] = defaultdict(list)
         for part in parts:
-            digests = self._digests(part.start, min(part.stop, self._layer.chunks))
+            digests = self.digests(part.start, min(part.stop, self._layer.chunks))
             for run in self._layer.chunk_runs.within(part.start, part.stop):
                 for step in range(run.length):
                     number = run.first + step
@@ -110,11 +120,45 @@ class LayerContent:
 
         :param keep: they will be asked for again, without their having been expected
         """
-        for item, data in self._fetch(span, _chunk_runs, keep=keep):
+        for item, data in self._find(span, keep=keep):
             offset = item.number * CHUNK_SIZE
             if len(data) != min(CHUNK_SIZE, self.size - offset):
                 raise damaged(self.name, f"chunk {item.number} has the wrong size")
             yield offset, data
+
+    def digests(self, first: int, stop: int) -> dict[int, bytes]:
+        """Return the digests of those chunks that are not holes.
+
+        :raises FormatError: the repository is damaged there
+        """
+        found = {}
+        segments = range(first // SEGMENT_CHUNKS, -(-stop // SEGMENT_CHUNKS))
+        for segment, data in self._load_segments(segments).items():
+            start = segment * SEGMENT_CHUNKS
+            for number in range(max(first, start), min(stop, start + len(data) // DIGEST_SIZE)):
+                at = (number - start) * DIGEST_SIZE
+                found[number] = data[at : at + DIGEST_SIZE]
+        return {number: key for number, key in found.items() if key != HOLE}
+
+    def _find(self, span: Span, *, keep: bool) -> Iterator[tuple[Wanted, Data]]:
+        """Yield what is at hand of a span, and then the rest from the repository."""
+        lacking: dict[int, Sequence[Wanted]] = {}
+        for frame, items in span.frames.items():
+            for item in items:
+                data = self._look(item)
+                if data is not None:
+                    yield item, data
+                else:
+                    lacking[frame] = [*lacking.get(frame, ()), item]
+        if lacking:
+            yield from self._fetch(Span(span.index, lacking), _chunk_runs, keep=keep)
+
+    def _look(self, item: Wanted) -> Data | None:
+        for source in self._at_hand:
+            data = source.find(item.number, item.digest)
+            if data is not None and digest(data) == item.digest:
+                return data
+        return None
 
     def _spans(
         self, wanted: _Places, runs_of: _RunsOf, in_vain: frozenset[str] = frozenset()
@@ -182,17 +226,6 @@ class LayerContent:
                 raise error
         log.warning("%s; read from pack %s instead", error.message, ", ".join(places))
         return places
-
-    def _digests(self, first: int, stop: int) -> dict[int, bytes]:
-        """Return the digests of those chunks that are not holes."""
-        found = {}
-        segments = range(first // SEGMENT_CHUNKS, -(-stop // SEGMENT_CHUNKS))
-        for segment, data in self._load_segments(segments).items():
-            start = segment * SEGMENT_CHUNKS
-            for number in range(max(first, start), min(stop, start + len(data) // DIGEST_SIZE)):
-                at = (number - start) * DIGEST_SIZE
-                found[number] = data[at : at + DIGEST_SIZE]
-        return {number: key for number, key in found.items() if key != HOLE}
 
     def _load_segments(self, numbers: range) -> dict[int, bytes]:
         """Return the segments that are not holes, from memory or the repository."""

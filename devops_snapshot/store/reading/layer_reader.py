@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from ..bounded import map_bounded
-from ..format.hashing import CHUNK_SIZE, SEGMENT_CHUNKS
+from ..format.hashing import CHUNK_SIZE, HOLE, SEGMENT_CHUNKS, chunk_digest
 from ..progress import Progress
-from ..writing.layer_source import Extent
+from ..writing.layer_source import Extent, LayerSource
+from .at_hand import InPlace
 from .chunk_reader import Span
 from .layer_content import LayerContent
 from .layer_sink import LayerSink
@@ -59,10 +61,19 @@ class LayerReader(Protocol):
         :raises FormatError: the repository is damaged
         """
 
+    def look_in(self, file: LayerSource) -> None:
+        """Look for what is wanted in a file that was to become this one, or was it once."""
+
     def restore(self, sink: LayerSink, progress: Progress) -> RestoreStats:
         """Write the whole file to a sink.
 
         :raises FormatError: a byte is not what was written; the sink is then to be thrown away
+        """
+
+    def is_in(self, file: LayerSource) -> bool:
+        """Say whether a file is this one, byte for byte; it may be read by several threads.
+
+        :raises FormatError: the repository is damaged
         """
 
 
@@ -86,6 +97,9 @@ class PlainReader:
         for first in self._windows():
             self._content.expect([range(first, first + _WINDOW)])
 
+    def look_in(self, file: LayerSource) -> None:
+        self._content.look_in(InPlace(file))
+
     def restore(self, sink: LayerSink, progress: Progress) -> RestoreStats:
         sink.allocate(self.size)
         before, written = self._content.bytes_received, 0
@@ -93,6 +107,28 @@ class PlainReader:
             for first in self._windows():
                 written += self._restore_window(first, sink, threads, progress)
         return RestoreStats(self._content.bytes_received - before, written)
+
+    def is_in(self, file: LayerSource) -> bool:
+        if file.size != self.size:
+            return False
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="compare") as threads:
+            segments = range(-(-self.size // (CHUNK_SIZE * SEGMENT_CHUNKS)))
+            with_data = _segments_of(file.extents())
+            compare = partial(self._is_segment_in, file, with_data)
+            return all(map_bounded(compare, segments, threads))
+
+    def _is_segment_in(self, file: LayerSource, with_data: Container[int], number: int) -> bool:
+        first = number * SEGMENT_CHUNKS
+        stop = min(first + SEGMENT_CHUNKS, self._content.chunks)
+        digests = self._content.digests(first, stop)
+        if number not in with_data:
+            return not digests
+        for chunk in range(first, stop):
+            offset = chunk * CHUNK_SIZE
+            data = file.pread(offset, min(CHUNK_SIZE, self.size - offset))
+            if chunk_digest(data) != digests.get(chunk, HOLE):
+                return False
+        return True
 
     def _windows(self) -> range:
         """The first chunk of each window."""
@@ -118,3 +154,12 @@ class PlainReader:
             total += written
         progress(size - total)
         return total
+
+
+def _segments_of(extents: Iterable[Extent]) -> set[int]:
+    """Return the numbers of the segments in which a file has data."""
+    size = CHUNK_SIZE * SEGMENT_CHUNKS
+    found: set[int] = set()
+    for offset, length in extents:
+        found.update(range(offset // size, -(-(offset + length) // size)))
+    return found

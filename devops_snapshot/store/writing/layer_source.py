@@ -115,10 +115,7 @@ class FileSource:
         if not self._sparse:
             yield Extent(0, self.size)
             return
-        end = 0
-        while (start := self._seek(end, os.SEEK_DATA)) < self.size:
-            end = min(self._seek(start, os.SEEK_HOLE), self.size)
-            yield Extent(start, end - start)
+        yield from extents_of(self._descriptor, self.size)
 
     def pread(self, offset: int, length: int) -> bytes:
         data = b""
@@ -136,14 +133,6 @@ class FileSource:
             raise self._changed()
         return data
 
-    def _seek(self, offset: int, whence: int) -> int:
-        try:
-            return os.lseek(self._descriptor, offset, whence)
-        except OSError as error:
-            if error.errno == errno.ENXIO:  # nothing but a hole up to the end
-                return self.size
-            raise
-
     def _check_unchanged(self) -> None:
         try:
             now = _Identity.of(self.path.stat())
@@ -157,3 +146,20 @@ class FileSource:
             f"{self.path} changed while it was being read",
             hint="Only files that nothing writes to can be exported: take a snapshot first",
         )
+
+
+def extents_of(descriptor: int, size: int) -> Iterator[Extent]:
+    """Yield where a file has data before ``size``."""
+    end = 0
+    while (start := _seek(descriptor, end, os.SEEK_DATA, size)) < size:
+        end = min(_seek(descriptor, start, os.SEEK_HOLE, size), size)
+        yield Extent(start, end - start)
+
+
+def _seek(descriptor: int, offset: int, whence: int, size: int) -> int:
+    try:
+        return os.lseek(descriptor, offset, whence)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # nothing but a hole up to the end
+            return size
+        raise
