@@ -8,6 +8,7 @@ from django.core.management.base import CommandParser
 
 from ...console import DevopsCommand, human_size
 from ...importer import Target, import_environment
+from ...models import Import
 from ..arguments import add_storage_argument, showing_progress, storage_url
 from ..chosen import NAME_HELP, add_export_argument
 
@@ -34,6 +35,7 @@ class Command(DevopsCommand):
             "--pool", metavar="NAME", help="storage pool; default: $STORAGE_POOL_NAME, else default"
         )
         parser.add_argument("--paused", action="store_true", help="leave the guests paused")
+        parser.add_argument("--json", action="store_true", help="print the record for programs")
 
     def handle(self, *args: Any, **options: Any) -> None:
         url = storage_url(options, self.stderr.write)
@@ -46,11 +48,29 @@ class Command(DevopsCommand):
                 paused=options["paused"],
                 progress=progress,
             )
-        assert record.finished is not None, "a finished import"
+        if options["json"]:
+            self.json(_document(record))
+            return
         self.stdout.write(record.environment_name)
         self.stderr.write(
             f"Imported {record.environment_name} from {record.export_id} "
-            f"in {(record.finished - record.started).total_seconds():.1f} s: "
+            f"in {_seconds(record):.1f} s: "
             f"received {human_size(record.bytes_received)}, "
             f"wrote {human_size(record.bytes_written)}"
         )
+
+
+def _seconds(record: Import) -> float:
+    assert record.finished is not None, "a finished import"
+    return (record.finished - record.started).total_seconds()
+
+
+def _document(record: Import) -> dict[str, Any]:
+    return {
+        "id": record.export_id,
+        "environment": record.environment_name,
+        "storage": record.storage_url,
+        "bytes_received": record.bytes_received,
+        "bytes_written": record.bytes_written,
+        "seconds": _seconds(record),
+    }
