@@ -41,7 +41,7 @@ def parse(xml: str | bytes) -> etree._Element:
     """
     try:
         return etree.fromstring(xml, _PARSER)
-    except etree.XMLSyntaxError as error:
+    except (etree.XMLSyntaxError, ValueError) as error:  # the latter: an encoding is declared
         raise FormatError(f"not an XML document: {error}") from error
 
 

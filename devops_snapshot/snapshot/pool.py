@@ -52,7 +52,7 @@ def free_file(driver: Pool, name: str) -> Path:
     """
     directory = pool_directory(driver)
     for suffix in ("", *(f"-{number}" for number in range(1000))):
-        path = directory / _fitting(name, suffix)
+        path = directory / fitting(name, suffix)
         if not is_there(driver, str(path)):
             return path
     raise ConflictError(
@@ -60,7 +60,7 @@ def free_file(driver: Pool, name: str) -> Path:
     )
 
 
-def _fitting(name: str, suffix: str) -> str:
+def fitting(name: str, suffix: str = "") -> str:
     """Name and suffix, within what a file's name may have.
 
     A longer name becomes the MD5 of the whole (32 hex digits) and as much of it as fits, as

@@ -74,10 +74,10 @@ def test_the_memory_of_a_long_name_has_a_name_that_fits(lab: Lab) -> None:
 
 
 def test_file_names_are_cut_at_whole_characters() -> None:
-    fitted = pool._fitting("ä" * 200, "-1")
+    fitted = pool.fitting("ä" * 200, "-1")
     assert fitted.endswith("ä-1")
     assert 250 < len(fitted.encode()) <= 255
-    assert pool._fitting("short", "-1") == "short-1"
+    assert pool.fitting("short", "-1") == "short-1"
 
 
 def test_a_name_deleted_behind_our_back_keeps_its_layers_until_it_is_deleted(

@@ -1,0 +1,233 @@
+"""What libvirt writes into a memory file before QEMU's stream, read and written by ourselves.
+
+libvirt refuses to give a saved guest another name or UUID, whichever way it is asked. So both are
+changed where it looks for them. It leaves 64 KiB of zeros behind the definition for just such
+changes; they are used up, and the stream behind them stays where it is.
+
+Layout (libvirt 0.9 to 12, ``qemu_saveimage.h``), little-endian on all that libvirt's x86 hosts
+write::
+
+    16 bytes   LibvirtQemudSave; LibvirtQemudPart while it is being written
+    5 x 4      version (2), room, was running, format of the stream, offset of the cookie
+    56         zeros
+    room       definition, NUL, from the offset (if it is not 0) on: cookie, NUL; zeros
+    ...        QEMU's stream, perhaps compressed
+
+The bytes are not trusted: what libvirt would not have written is refused, and no more than a
+mebibyte is read.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lxml import etree
+
+from ...errors import FormatError
+from ...snapshot.domain_xml import disks_of, parse, serialise
+from .macs import plain_mac
+
+_FIXED = struct.Struct("<16s5I56s")
+_MAGIC, _UNFINISHED = b"LibvirtQemudSave", b"LibvirtQemudPart"
+_VERSION = 2
+MAX_ROOM = 1 << 20
+"""Bytes; libvirt writes the definition, the cookie and 64 KiB."""
+
+
+@dataclass(frozen=True)
+class MemoryHeader:
+    """All that stands before QEMU's stream.
+
+    :param room: bytes for definition and cookie
+    :param was_running: as libvirt has it
+    :param stream_format: likewise: 0 is QEMU's own
+    :param definition: the ``<domain>`` that libvirt starts the guest from
+    :param cookie: what else libvirt wants to know then: the CPU
+    """
+
+    room: int
+    was_running: int
+    stream_format: int
+    definition: str
+    cookie: str | None
+
+    @property
+    def size(self) -> int:
+        """Bytes before QEMU's stream."""
+        return _FIXED.size + self.room
+
+    @classmethod
+    def unpack(cls, data: bytes) -> MemoryHeader:
+        """Read a header from the beginning of a memory file.
+
+        :param data: at least as much as the header has; what follows is not looked at
+        :raises FormatError: saying what is wrong
+        """
+        try:
+            magic, version, room, was_running, stream_format, offset, unused = _FIXED.unpack_from(
+                data
+            )
+        except struct.error:
+            raise FormatError("a memory file is shorter than libvirt's header") from None
+        if magic == _UNFINISHED:
+            raise FormatError("a memory file was not written to its end")
+        if magic != _MAGIC or version != _VERSION or any(unused):
+            raise FormatError("a memory file does not begin as libvirt's (version 2) do")
+        if not 0 < room <= MAX_ROOM or offset >= room or _FIXED.size + room > len(data):
+            raise FormatError(f"the header of a memory file tells of {room} bytes, and of {offset}")
+        content = data[_FIXED.size : _FIXED.size + room]
+        definition, end = _text(content, 0)
+        cookie = None
+        if offset:
+            if offset != end:
+                raise FormatError(f"the cookie of a memory file is at {offset}, not at {end}")
+            cookie, end = _text(content, offset)
+        if content.count(0, end) != room - end:
+            raise FormatError("there is something behind the definition in a memory file")
+        return cls(room, was_running, stream_format, definition, cookie)
+
+    def pack(self) -> bytes:
+        """The bytes of the header.
+
+        :raises FormatError: definition and cookie do not fit into the room that there is
+        """
+        definition = self.definition.encode() + b"\0"
+        cookie = b"" if self.cookie is None else self.cookie.encode() + b"\0"
+        content = definition + cookie
+        if len(content) > self.room:
+            raise FormatError(
+                f"a memory file has {self.room} bytes of room for its definition, "
+                f"{len(content)} are needed",
+                hint="Choose a shorter name",
+            )
+        offset = 0 if self.cookie is None else len(definition)
+        numbers = (_VERSION, self.room, self.was_running, self.stream_format, offset)
+        return _FIXED.pack(_MAGIC, *numbers, b"") + content.ljust(self.room, b"\0")
+
+    def renamed(
+        self,
+        *,
+        name: str,
+        uuid: str,
+        networks: Mapping[str, str] | None = None,
+        files: Mapping[str, str] | None = None,
+    ) -> MemoryHeader:
+        """The header of another domain's memory.
+
+        :param networks: MAC address of a network card to the name of its network
+        :param files: disk target to its file; where none is given the definition's stays
+        :raises FormatError: the definition is none, or has a network card that is not named
+        """
+        root = _definition(self.definition)
+        for tag, text in (("name", name), ("uuid", uuid)):
+            _only(root, tag).text = text
+        if networks is not None:
+            _plug(root, {plain_mac(mac): network for mac, network in networks.items()})
+        _move_disks(root, files or {})
+        for tag in ("metadata", "seclabel"):  # true of the domain that ran, and made anew
+            for element in root.findall(tag):
+                root.remove(element)
+        return replace(self, definition=serialise(root))
+
+
+def read(path: Path) -> MemoryHeader:
+    """The header of a memory file.
+
+    :raises FormatError: saying what is wrong
+    :raises OSError: the file cannot be read
+    """
+    with path.open("rb") as file:
+        return MemoryHeader.unpack(file.read(_FIXED.size + MAX_ROOM))
+
+
+def rewrite(
+    path: Path,
+    *,
+    name: str,
+    uuid: str,
+    networks: Mapping[str, str] | None = None,
+    files: Mapping[str, str] | None = None,
+) -> None:
+    """Let a memory file be that of another domain; QEMU's stream in it is not touched.
+
+    :param networks: as in :meth:`MemoryHeader.renamed`; likewise ``files``
+    :raises FormatError: the file is none of libvirt's, or the names do not fit into it
+    :raises OSError: the file cannot be read or written
+    """
+    header = read(path).renamed(name=name, uuid=uuid, networks=networks, files=files)
+    with path.open("r+b") as file:
+        file.write(header.pack())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def rewrite_like(path: Path, definition: etree._Element) -> None:
+    """Let a memory file be that of a domain, of whose snapshot it is the memory.
+
+    :param definition: ``<domain>`` of that snapshot; names, UUID, networks and files are its own
+    :raises FormatError: as :func:`rewrite`
+    """
+    cards = definition.findall("devices/interface")
+    rewrite(
+        path,
+        name=definition.findtext("name") or "",
+        uuid=definition.findtext("uuid") or "",
+        networks={
+            _value(card, "mac", "address"): _value(card, "source", "network") for card in cards
+        },
+        files={disk.target: disk.path for disk in disks_of(definition) if disk.path},
+    )
+
+
+def _value(element: etree._Element, tag: str, attribute: str) -> str:
+    child = element.find(tag)
+    return "" if child is None else child.get(attribute, "")
+
+
+def _text(content: bytes, start: int) -> tuple[str, int]:
+    """A text that ends with NUL, and where the next could begin."""
+    end = content.find(0, start)
+    if end <= start:
+        raise FormatError("a definition in a memory file is empty or has no end")
+    try:
+        return content[start:end].decode(), end + 1
+    except UnicodeDecodeError as error:
+        raise FormatError(f"a definition in a memory file is no text: {error}") from None
+
+
+def _definition(xml: str) -> etree._Element:
+    root = parse(xml)
+    if root.tag != "domain":
+        raise FormatError("the definition in a memory file is not that of a domain")
+    return root
+
+
+def _only(root: etree._Element, tag: str) -> etree._Element:
+    found = root.findall(tag)
+    if len(found) != 1:
+        raise FormatError(f"the definition in a memory file has {len(found)} elements <{tag}>")
+    return found[0]
+
+
+def _plug(root: etree._Element, networks: Mapping[str, str]) -> None:
+    for card in root.findall("devices/interface"):
+        mac, source = card.find("mac"), card.find("source")
+        network = None if mac is None else networks.get(plain_mac(mac.get("address", "")))
+        if network is None or source is None:
+            raise FormatError("a memory file has a network card that its snapshot does not have")
+        source.set("network", network)
+
+
+def _move_disks(root: etree._Element, files: Mapping[str, str]) -> None:
+    for disk in root.findall("devices/disk"):
+        for chain in disk.findall("backingStore"):  # believed by QEMU, and out of date
+            disk.remove(chain)
+        target, source = disk.find("target"), disk.find("source")
+        file = None if target is None else files.get(target.get("dev", ""))
+        if source is not None and file is not None:
+            source.clear()
+            source.set("file", file)
