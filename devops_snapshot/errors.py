@@ -67,3 +67,9 @@ class FormatError(StorageError):
     """An object is damaged, or of a format version that this release does not know."""
 
     exit_code = 7
+
+
+class CannotError(DevopsError):
+    """This host cannot take an environment, whatever option is given."""
+
+    exit_code = 8

@@ -1,84 +1,73 @@
-"""All that could keep an export from coming to life here, found before anything is touched."""
+"""What an import will do, and all that is in its way, found before anything is touched."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import netaddr
-from django.apps import apps
-
-from ..errors import ConflictError
-from ..hypervisor import asking
+from ..errors import CannotError, ConflictError, DevopsError
 from ..manifest import Manifest
-from ..manifest.check import check_manifest, definition_of
-from ..manifest.document import Network
-from ..manifest.reading import parse_network
-from ..snapshot.pool import pool_of
+from .checks import Scene, check_everything
+from .choices import Choices
+from .findings import Finding, Verdict
 from .target import Target
-
-# Conflicts of one kind that are named; with more, the reader has seen enough.
-_SHOWN = 3
 
 
 @dataclass(frozen=True)
 class Plan:
     """What an import will do.
 
+    :param manifest: as the choices have it
     :param paths: path of each exported file to its path in the pool here
+    :param findings: what the checks say, in the order of the table
     """
 
     manifest: Manifest
+    choices: Choices
     target: Target
     paths: dict[str, str]
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def in_the_way(self) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if finding.is_in_the_way)
+
+    def require_possible(self) -> None:
+        """Refuse what cannot be.
+
+        :raises CannotError: there is something that no option avoids
+        :raises ConflictError: there is something that an option, or an ``erase``, avoids
+        """
+        if not self.in_the_way:
+            return
+        kind: type[DevopsError] = ConflictError
+        if any(finding.verdict is Verdict.BLOCKING for finding in self.in_the_way):
+            kind = CannotError
+        what = "; ".join(finding.what for finding in self.in_the_way)
+        name = self.manifest.environment.name
+        raise kind(
+            f"environment {name!r} cannot come to this host: {what}",
+            hint=". ".join(dict.fromkeys(finding.remedy for finding in self.in_the_way)),
+        )
 
 
-def make_plan(manifest: Manifest, target: Target, *, data_size: int) -> Plan:
-    """Check everything, and settle where the files go.
+def make_plan(manifest: Manifest, target: Target, choices: Choices, *, to_write: int) -> Plan:
+    """Settle where the files go, and check everything.
 
-    :param data_size: bytes that the files will take on disk
-    :raises ConflictError: naming all that is in the way
-    :raises FormatError: the manifest would reach outside the pool, or into the host
-    :raises UnsupportedError: something of it cannot be imported yet
-    :raises HypervisorError: this host cannot run such guests
+    :param manifest: checked by :func:`~..manifest.check.check_manifest`, and as the choices have it
+    :param to_write: bytes that the files will take in the storage pool
     """
-    check_manifest(manifest)
-    plan = Plan(manifest, target, place_files(manifest, target.directory))
-    for node in manifest.environment.nodes:
-        definition = definition_of(node)
-        target.emulator(definition.architecture, definition.type)
-    _check_name(manifest)
-    conflicts = [
-        *_few(_address_conflicts(manifest)),
-        *_few(_domain_conflicts(manifest, target)),
-        *_few(_network_conflicts(manifest, target)),
-        *_few(_file_conflicts(plan)),
-        *_space_conflict(target, data_size),
-    ]
-    if conflicts:
-        raise ConflictError(
-            f"environment {manifest.environment.name!r} cannot come to this host: "
-            + "; ".join(conflicts)
-        )
-    return plan
-
-
-def _few(conflicts: Iterator[str]) -> list[str]:
-    """The first ones of a kind, and how many more there are."""
-    every = list(conflicts)
-    more = len(every) - _SHOWN
-    return [*every[:_SHOWN], *([f"and {more} more like that"] if more > 0 else [])]
-
-
-def _check_name(manifest: Manifest) -> None:
-    """With an environment of that name here, everything else is in the way as well."""
-    name = manifest.environment.name
-    if apps.get_model("devops", "Environment").objects.filter(name=name).exists():
-        raise ConflictError(
-            f"an environment {name!r} is in the database already",
-            hint=f"Run 'dos.py erase {name}' first, or import on another host",
-        )
+    paths = place_files(manifest, target.directory)
+    scene = Scene(
+        manifest=manifest,
+        choices=choices,
+        target=target,
+        paths=paths,
+        in_place=frozenset(),
+        to_write=to_write,
+    )
+    return Plan(manifest, choices, target, paths, check_everything(scene))
 
 
 def place_files(manifest: Manifest, directory: Path) -> dict[str, str]:
@@ -86,84 +75,11 @@ def place_files(manifest: Manifest, directory: Path) -> dict[str, str]:
     placed: dict[str, str] = {}
     taken: set[str] = set()
     for file in manifest.files:
-        name = next(
-            candidate
-            for candidate in (file.name, *(f"{file.name}-{n}" for n in range(len(manifest.files))))
-            if candidate not in taken
-        )
+        name = _first_free((file.name, *(f"{file.name}-{n}" for n in range(len(taken) + 1))), taken)
         taken.add(name)
         placed[file.path] = str(directory / name)
     return placed
 
 
-def _address_conflicts(manifest: Manifest) -> Iterator[str]:
-    environment = manifest.environment
-    wanted = [netaddr.IPNetwork(pool.net) for pool in environment.address_pools]
-    for pool in apps.get_model("devops", "AddressPool").objects.select_related("environment"):
-        if any(_overlap(netaddr.IPNetwork(pool.net), net) for net in wanted):
-            yield f"address pool {pool.net} belongs to environment {pool.environment.name!r}"
-    macs = [i.mac_address for node in environment.nodes for i in node.interfaces]
-    for interface in apps.get_model("devops", "Interface").objects.filter(mac_address__in=macs):
-        yield f"MAC address {interface.mac_address} is in the database already"
-
-
-def _domain_conflicts(manifest: Manifest, target: Target) -> Iterator[str]:
-    with asking("listing domains"):
-        domains = target.conn.listAllDomains()
-    names = {domain.name() for domain in domains}
-    uuids = {domain.UUIDString(): domain.name() for domain in domains}
-    for node in manifest.environment.nodes:
-        wanted = definition_of(node)
-        if wanted.name in names:
-            yield f"a domain {wanted.name!r} is there already"
-        elif wanted.uuid in uuids:
-            yield f"UUID {wanted.uuid} of node {node.name!r} belongs to {uuids[wanted.uuid]!r}"
-
-
-def _network_conflicts(manifest: Manifest, target: Target) -> Iterator[str]:
-    with asking("listing networks"):
-        there = [
-            parse_network(network.XMLDesc(0), active=bool(network.isActive()))
-            for network in target.conn.listAllNetworks()
-        ]
-    wanted = (l2.network for l2 in manifest.environment.networks if l2.network is not None)
-    for network in wanted:
-        for other in there:
-            if other.name == network.name:
-                yield f"a network {network.name!r} is there already"
-            elif _overlap(_subnet(network), _subnet(other)):
-                yield (
-                    f"network {network.name!r} ({network.ip}/{network.prefix}) overlaps with "
-                    f"{other.name!r} ({other.ip}/{other.prefix})"
-                )
-
-
-def _subnet(network: Network) -> netaddr.IPNetwork | None:
-    if not network.ip or network.prefix is None:
-        return None
-    return netaddr.IPNetwork(f"{network.ip}/{network.prefix}").cidr
-
-
-def _overlap(one: netaddr.IPNetwork | None, other: netaddr.IPNetwork | None) -> bool:
-    return one is not None and other is not None and (one in other or other in one)
-
-
-def _file_conflicts(plan: Plan) -> Iterator[str]:
-    pool = pool_of(plan.target)
-    with asking(f"looking into storage pool {pool.name()}"):
-        pool.refresh()
-        names = set(pool.listVolumes())
-    for path in plan.paths.values():
-        if Path(path).name in names or Path(path).exists():
-            yield f"a file {path} is there already"
-
-
-def _space_conflict(target: Target, data_size: int) -> Iterator[str]:
-    pool = pool_of(target)
-    with asking(f"asking for the size of storage pool {pool.name()}"):
-        available = pool.info()[3]
-    if data_size > available:
-        yield (
-            f"storage pool {pool.name()!r} has {available} bytes free, "
-            f"the export needs about {data_size}"
-        )
+def _first_free(candidates: Iterable[str], taken: set[str]) -> str:
+    return next(candidate for candidate in candidates if candidate not in taken)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import libvirt
 from lxml import etree
@@ -36,6 +37,11 @@ class Target:
     def conn(self) -> Any:
         with asking(f"connecting to {self.connection_string}"):
             return libvirt.open(self.connection_string)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether libvirt is on this host, so that its files and routes are those seen here."""
+        return not urlsplit(self.connection_string).hostname
 
     @cached_property
     def directory(self) -> Path:

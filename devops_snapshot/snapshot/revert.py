@@ -70,6 +70,7 @@ def revert(
     name: str,
     *,
     resume: bool = False,
+    with_memory: bool = True,
     progress: Progress | None = None,
 ) -> list[Waiting]:
     """Take the nodes of a snapshot back to it; returns the layers that stay for now, and why.
@@ -79,6 +80,7 @@ def revert(
     says so.
 
     :param resume: guests that were running or paused then run on; else they stay paused
+    :param with_memory: without, all stay off, on the disks of that moment
     :raises NotFoundError: a node lacks the snapshot, or a file of it; nothing was changed
     :raises ConflictError: it cannot be reverted without harm to another; nothing was changed
     """
@@ -87,15 +89,18 @@ def revert(
     steps = [_check(node, name) for node in _nodes_with(environment, name)]
     with held_back() as interrupts:
         with undoing() as undo:
-            turns = [_prepare(step, undo) for step in steps if not step.snapshot.internal]
+            external = [step for step in steps if not step.snapshot.internal]
+            turns = [_prepare(step, undo, with_memory=with_memory) for step in external]
             interrupts.heed()
             undo.later(_mark, environment, None)
             _mark(environment, name)
             with _saying_that_nodes_are_off(environment):
                 _carry_out(steps, turns, undo)
         _mark(environment, None)
-        if resume:
-            for step in steps:
+        for step in steps:
+            if not with_memory:
+                _power_off(step.domain)
+            elif resume:
                 wake(step.domain)
         remember(environment)
         waits = tidy(environment, progress=progress, heed=interrupts.heed)
@@ -164,7 +169,7 @@ def _check_files(node: Node, snapshot: SnapshotMetadata) -> None:
             )
 
 
-def _prepare(step: _Step, undo: Undo) -> _Turn:
+def _prepare(step: _Step, undo: Undo, *, with_memory: bool) -> _Turn:
     """Do all that can fail while the guest still runs."""
     with asking(f"reading the definition of {step.domain.name()}"):
         before = step.domain.XMLDesc(
@@ -174,7 +179,7 @@ def _prepare(step: _Step, undo: Undo) -> _Turn:
     sources = {disk.target: (disk.path, disk.format) for disk in step.snapshot.frozen if disk.path}
     sources |= {overlay.target: (overlay.path, "qcow2") for overlay in overlays}
     restored = None
-    if step.snapshot.memory_path is not None:
+    if with_memory and step.snapshot.memory_path is not None:
         restored = adapted_to_memory(
             step.node.driver.conn,
             step.snapshot.memory_path,

@@ -85,16 +85,18 @@ def test_a_pool_that_takes_no_more(beta: Place, exported: str, first: str) -> No
 
 
 def test_a_subnet_that_the_host_uses_itself(beta: Place, exported: str, first: str) -> None:
-    """Noticed when the network starts."""
+    """libvirt would notice when the network starts."""
     [pool, *_] = beta.manifest(exported, first)["environment"]["address_pools"]
     beta.host.run(["ip", "link", "add", "taken", "type", "bridge"])
     try:
         beta.host.run(["ip", "addr", "add", pool["net"].replace(".0/", ".77/"), "dev", "taken"])
         beta.host.run(["ip", "link", "set", "taken", "up"])
-        _, line = fails(beta, first, exported)
+        code, line = fails(beta, first, exported)
     finally:
         beta.host.run(["ip", "link", "del", "taken"])
-    assert "starting network trip_" in line
+    assert code == 4
+    assert f"overlaps with the route to {pool['net']} by taken" in line
+    assert "--isolated" in line
 
 
 def test_rows_that_the_database_refuses(beta: Place, exported: str, tmp_path: Path) -> None:
@@ -113,10 +115,23 @@ def test_a_machine_that_libvirt_refuses(beta: Place, exported: str, tmp_path: Pa
 
     def change(document: dict[str, Any]) -> None:
         node = document["environment"]["groups"][0]["nodes"][1]
-        node["domain_xml"] = node["domain_xml"].replace("pc-i440fx-7.2", "pc-imagined")
+        xml = node["domain_xml"]
+        assert xml.count('slot="0x03"') == 1
+        node["domain_xml"] = xml.replace('slot="0x07"', 'slot="0x03"')  # two in one place
 
     _, line = fails(beta, forge.forge(exported, tmp_path, manifest=change), exported)
     assert "defining domain trip_node-2" in line
+
+
+def test_a_machine_type_that_is_not_here(beta: Place, exported: str, tmp_path: Path) -> None:
+    def change(document: dict[str, Any]) -> None:
+        node = document["environment"]["groups"][0]["nodes"][1]
+        node["domain_xml"] = node["domain_xml"].replace("pc-i440fx-7.2", "pc-imagined")
+
+    code, line = fails(beta, forge.forge(exported, tmp_path, manifest=change), exported)
+    assert code == 4
+    assert "node 'node-2' is a pc-imagined" in line
+    assert "--disks-only" in line
 
 
 def test_memory_that_qemu_refuses(beta: Place, exported: str, first: str, tmp_path: Path) -> None:

@@ -5,23 +5,35 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import CommandParser
+from tabulate import tabulate
 
 from ...console import DevopsCommand, human_size
-from ...importer import Target, import_environment
+from ...importer import (
+    Choices,
+    Ending,
+    Plan,
+    Target,
+    Verdict,
+    import_environment,
+    plan_import,
+)
 from ...models import Import
 from ..arguments import add_storage_argument, showing_progress, storage_url
 from ..chosen import NAME_HELP, add_export_argument
+
+_HEADERS = ("CHECKED", "RESULT", "FOUND")
 
 
 class Command(DevopsCommand):
     help = (
         "Bring an export back to life on this host: networks, disks, snapshots, memory and "
-        "records. Its guests run on from the moment they were frozen at."
+        "records. Its guests run on from the moment they were frozen at. Before anything is "
+        "touched, everything that could be in the way is looked at."
     )
     group = "Exports"
     examples = [
         "dos.py import-env latest --storage sftp://devops@storage/srv/devops",
-        "dos.py import-env latest:my_env",
+        "dos.py import-env latest:my_env --dry-run",
         "dos.py import-env 20261122T141503Z-5f2a9c01 --paused",
     ]
 
@@ -34,43 +46,99 @@ class Command(DevopsCommand):
         parser.add_argument(
             "--pool", metavar="NAME", help="storage pool; default: $STORAGE_POOL_NAME, else default"
         )
-        parser.add_argument("--paused", action="store_true", help="leave the guests paused")
-        parser.add_argument("--json", action="store_true", help="print the record for programs")
+        parser.add_argument(
+            "--dry-run",
+            action="store_true",
+            help="only look, and print what was found; exit code 0: it can come, "
+            "4: it can with an option or after an erase, 8: it cannot",
+        )
+        parser.add_argument("--json", action="store_true", help="print JSON")
+        _add_endings(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         url = storage_url(options, self.stderr.write)
         target = Target.of_this_host(connection=options["connection"], pool=options["pool"])
+        choices = Choices(ending=options["ending"])
+        if options["dry_run"]:
+            plan = plan_import(options["export"], storage=url, target=target, choices=choices)
+            self._print_plan(plan, as_json=options["json"])
+            plan.require_possible()
+            return
         with showing_progress() as progress:
             record = import_environment(
                 options["export"],
                 storage=url,
                 target=target,
-                paused=options["paused"],
+                choices=choices,
+                show=self._tell_plan,
                 progress=progress,
             )
-        if options["json"]:
-            self.json(_document(record))
+        self._print_record(record, as_json=options["json"])
+
+    def _print_plan(self, plan: Plan, *, as_json: bool) -> None:
+        if as_json:
+            self.json(_plan_document(plan))
+            return
+        rows = [(f.subject, f.verdict.value, f.what) for f in plan.findings]
+        self.table(_HEADERS, rows)
+
+    def _tell_plan(self, plan: Plan) -> None:
+        """On the way: the table for who looks on, else only what is worth knowing."""
+        if self.stderr.isatty():
+            rows = [(f.subject, f.verdict.value, f.what) for f in plan.findings]
+            self.stderr.write(tabulate(rows, headers=_HEADERS, tablefmt="simple"))
+            return
+        for finding in plan.findings:
+            if finding.verdict is Verdict.NOTE:
+                self.stderr.write(f"{finding.subject}: {finding.what}. {finding.remedy}")
+
+    def _print_record(self, record: Import, *, as_json: bool) -> None:
+        assert record.finished is not None, "a finished import"
+        seconds = (record.finished - record.started).total_seconds()
+        if as_json:
+            self.json(
+                {
+                    "id": record.export_id,
+                    "environment": record.environment_name,
+                    "storage": record.storage_url,
+                    "seconds": seconds,
+                    "bytes_received": record.bytes_received,
+                    "bytes_written": record.bytes_written,
+                }
+            )
             return
         self.stdout.write(record.environment_name)
         self.stderr.write(
-            f"Imported {record.environment_name} from {record.export_id} "
-            f"in {_seconds(record):.1f} s: "
+            f"Imported {record.environment_name} from {record.export_id} in {seconds:.1f} s: "
             f"received {human_size(record.bytes_received)}, "
             f"wrote {human_size(record.bytes_written)}"
         )
 
 
-def _seconds(record: Import) -> float:
-    assert record.finished is not None, "a finished import"
-    return (record.finished - record.started).total_seconds()
+def _add_endings(parser: CommandParser) -> None:
+    endings = parser.add_mutually_exclusive_group()
+    parser.set_defaults(ending=Ending.RESUME)
+    for ending, told in (
+        (Ending.PAUSED, "leave the guests paused at the moment they were frozen at"),
+        (Ending.START, "start the guests, too, that were off or come without memory"),
+        (Ending.DEFINE_ONLY, "leave the guests off; 'revert' wakes them from memory later"),
+    ):
+        endings.add_argument(
+            f"--{ending.value}", dest="ending", action="store_const", const=ending, help=told
+        )
 
 
-def _document(record: Import) -> dict[str, Any]:
+def _plan_document(plan: Plan) -> dict[str, Any]:
     return {
-        "id": record.export_id,
-        "environment": record.environment_name,
-        "storage": record.storage_url,
-        "bytes_received": record.bytes_received,
-        "bytes_written": record.bytes_written,
-        "seconds": _seconds(record),
+        "environment": plan.manifest.environment.name,
+        "possible": not plan.in_the_way,
+        "findings": [
+            {
+                "subject": finding.subject,
+                "result": finding.verdict.value,
+                "found": finding.what,
+                "remedy": finding.remedy,
+            }
+            for finding in plan.findings
+        ],
     }

@@ -1,0 +1,93 @@
+"""Whether this host can run such guests, and let them go on from memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import libvirt
+
+from ...errors import HypervisorError
+from ...hypervisor import asking
+from ...manifest.definition import Definition
+from ...manifest.document import Node
+from ...snapshot.domain_xml import parse, serialise
+from ..findings import Finding, Verdict
+from .scene import Scene
+
+_DISKS_ONLY = "--disks-only leaves memory behind: guests boot from their disks"
+
+
+def check_machine(scene: Scene) -> Iterator[Finding]:
+    """Emulator and machine type of every node; its CPU where memory comes along."""
+    for node in scene.manifest.environment.nodes:
+        definition = scene.definitions[node.name]
+        try:
+            emulator = scene.target.emulator(definition.architecture, definition.type)
+        except HypervisorError as error:
+            yield Finding("emulator", Verdict.BLOCKING, error.message, _remedy(definition))
+            continue
+        yield from _check_type(scene, node, definition, emulator)
+        yield from _check_cpu(scene, node, definition, emulator)
+
+
+def check_versions(scene: Scene) -> Iterator[Finding]:
+    """Memory travels to newer versions; the other way QEMU decides when it reads it."""
+    exported = scene.manifest.host
+    with asking("asking for versions"):
+        here = (scene.target.conn.getLibVersion(), scene.target.conn.getVersion())
+    for what, there, ours in (
+        ("libvirt", exported.libvirt_version, here[0]),
+        ("QEMU", exported.qemu_version, here[1]),
+    ):
+        told = f"{what} {_dotted(ours)} here, {_dotted(there)} where it was exported"
+        if scene.has_memory and ours < there:
+            remedy = f"If a guest does not come back: {_DISKS_ONLY}"
+            yield Finding("versions", Verdict.NOTE, told, remedy)
+        else:
+            yield Finding("versions", Verdict.FINE, told)
+
+
+def _remedy(definition: Definition) -> str:
+    if definition.type == "kvm":
+        return "Load the KVM module and enable virtualisation in the firmware"
+    return f"Install QEMU for {definition.architecture}"
+
+
+def _check_type(
+    scene: Scene, node: Node, definition: Definition, emulator: str
+) -> Iterator[Finding]:
+    machine = definition.root.find("os/type").get("machine")  # type: ignore[union-attr] # checked
+    try:
+        scene.target.conn.getDomainCapabilities(
+            emulator, definition.architecture, machine, definition.type
+        )
+    except libvirt.libvirtError as error:
+        what = f"node {node.name!r} is a {machine}: {error.get_error_message()}"
+        verdict = Verdict.AVOIDABLE if scene.has_memory else Verdict.BLOCKING
+        yield Finding("machine type", verdict, what, _DISKS_ONLY)
+
+
+def _check_cpu(
+    scene: Scene, node: Node, definition: Definition, emulator: str
+) -> Iterator[Finding]:
+    machine = definition.root.find("os/type").get("machine")  # type: ignore[union-attr] # checked
+    for snapshot in node.snapshots:
+        cpu = parse(snapshot.xml).find("domain/cpu")
+        if not snapshot.memory or cpu is None or cpu.get("mode", "custom") != "custom":
+            continue  # what the host has, whatever it is: only QEMU can tell
+        try:
+            fits = scene.target.conn.compareHypervisorCPU(
+                emulator, definition.architecture, machine, definition.type, serialise(cpu), 0
+            )
+        except libvirt.libvirtError:  # a machine type that is not there, told already
+            return
+        if fits == libvirt.VIR_CPU_COMPARE_INCOMPATIBLE:
+            what = f"node {node.name!r} at {snapshot.name!r} has a CPU that this host lacks"
+            model = cpu.findtext("model")
+            told = f"{what}: {model}" if model else what
+            yield Finding("CPU", Verdict.AVOIDABLE, told, _DISKS_ONLY)
+            return
+
+
+def _dotted(version: int) -> str:
+    return f"{version // 1000000}.{version // 1000 % 1000}.{version % 1000}"

@@ -1,0 +1,50 @@
+"""The domains of the environment, with libvirt's metadata of their snapshots."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import libvirt
+
+from ..hypervisor import asking
+from ..manifest import document
+from ..manifest.check import check_memory, definition_of
+from ..snapshot.domain_xml import serialise
+from ..snapshot.undo import Undo
+from .domain import adapt, adapt_snapshot
+from .plan import Plan
+
+
+def define_machine(plan: Plan, node: document.Node, undo: Undo) -> None:
+    """Define a node's domain and its snapshots; it is off.
+
+    :raises FormatError: a memory state is that of another machine
+    """
+    definition = definition_of(node)
+    emulator = plan.target.emulator(definition.architecture, definition.type)
+    adapt(definition.root, paths=plan.paths, emulator=emulator)
+    with asking(f"defining domain {definition.name}"):
+        domain = plan.target.conn.defineXML(serialise(definition.root))
+    undo.later(_remove_domain, domain)
+    for snapshot in node.snapshots:
+        if snapshot.memory is not None:
+            _check_memory(plan, node, snapshot)
+        xml = adapt_snapshot(
+            snapshot, paths=plan.paths, emulator=emulator, directory=plan.target.directory
+        )
+        with asking(f"recording snapshot {snapshot.name!r} of {definition.name}"):
+            domain.snapshotCreateXML(xml, libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REDEFINE)
+
+
+def _check_memory(plan: Plan, node: document.Node, snapshot: document.Snapshot) -> None:
+    path = plan.paths[str(snapshot.memory)]
+    with asking(f"reading the domain in {path}"):
+        xml = plan.target.conn.saveImageGetXMLDesc(path, libvirt.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE)
+    check_memory(node, snapshot, xml)
+
+
+def _remove_domain(domain: Any) -> None:
+    with asking(f"removing domain {domain.name()}"):
+        if domain.isActive():
+            domain.destroy()
+        domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA)
