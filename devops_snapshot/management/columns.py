@@ -1,9 +1,13 @@
-"""Making a table as narrow as the terminal: some columns are left out, then long cells are cut."""
+"""Making output as narrow as the terminal.
+
+In a table some columns are left out, then long cells are cut; what else is told is wrapped.
+"""
 
 from __future__ import annotations
 
 import shutil
 import sys
+import textwrap
 from collections.abc import Collection, Iterable, Sequence
 
 from ..output import encodable
@@ -13,11 +17,30 @@ Row = Sequence[object]
 _GAP = 2  # between two columns
 _PADDING = 2  # that tabulate gives to headers
 _NARROWEST = 13  # a cell is not cut below this
+_NAME = 15  # what stands before a fact
 
 
 def terminal_width() -> int | None:
     """Return the width of the terminal, or None where standard output is none."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def fact(name: str, value: str, *, width: int | None) -> str:
+    """A line ``Name: value``, and more lines below the value if need be.
+
+    :param width: in characters; None: one line, however long
+    """
+    start = f"{name + ':':<{_NAME}}"
+    if width is None:
+        return start + value
+    return textwrap.fill(
+        value,
+        max(width, 2 * _NAME),
+        initial_indent=start,
+        subsequent_indent=" " * _NAME,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def fit(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +15,11 @@ from typing import IO
 import pytest
 
 from devops_snapshot.console import DevopsCommand
+from devops_snapshot.remote import connect
 from devops_snapshot.shell import main
+from devops_snapshot.store.lease import hold_lease
 
-from .conftest import Node
+from .conftest import MANIFEST, Node
 
 ESCAPE = "\x1b[2Jgone\x9b\nnext\u202eline"
 """A description with which a stranger clears the screen, if it is let through."""
@@ -38,6 +42,20 @@ def run(
         stderr=subprocess.PIPE,
         timeout=60,
     )
+
+
+def on_terminal(*command: str, columns: int) -> str:
+    """What a command writes to standard output, which is a terminal of some width."""
+    leader, follower = pty.openpty()
+    with os.fdopen(follower, "wb") as terminal:
+        done = run("", *command, stdout=terminal, COLUMNS=str(columns))
+    assert done.returncode == 0, done.stderr
+    shown = b""
+    with contextlib.suppress(OSError):  # its end, when the last one has closed it
+        while data := os.read(leader, 65536):
+            shown += data
+    os.close(leader)
+    return shown.decode().replace("\r\n", "\n")
 
 
 @pytest.fixture
@@ -148,6 +166,25 @@ def test_a_question_that_nobody_answers() -> None:
         done = run(redirection, "shell", "-c", code)
         assert done.returncode == 0
         assert done.stdout.endswith(b"Sure? [y/N] \nFalse\n")
+
+
+def test_output_fits_the_terminal(node: Node) -> None:
+    export_id = node.export("x" * 60, description="y" * 60, manifest=MANIFEST)
+    where = ("--storage", node.url)
+    listed = on_terminal("list-exports", *where, columns=80)
+    shown = on_terminal("show-export", export_id, *where, columns=80)
+    with connect(node.url) as remote, hold_lease(remote, {"purpose": "configure"}):
+        status = on_terminal("storage-status", node.url, columns=80)
+    assert status.splitlines()[0] == f"Storage node:  {node.url}"  # to be copied, however long
+    rest = status.partition("\n")[2]
+    assert max(map(len, (listed + shown + rest).splitlines())) <= 80
+    words = " ".join(status.split())
+    assert "exports are kept for 7 days, and none is removed automatically before it" in words
+    assert re.search(r"\nconfigure  \S+ +\d+  \d{4}-\d\d-\d\d \d\d:\d\d:\d\d  \d+ s ago\n", status)
+    assert "\n" + " " * 15 + "before it is 48 h old\n" in status
+    node.dos("delete-export", export_id)
+    deleted = on_terminal("undelete-export", *where, columns=80)
+    assert max(map(len, deleted.splitlines())) <= 80
 
 
 def test_help_fits_the_terminal(

@@ -10,6 +10,7 @@ from ...console import DevopsCommand, human_size
 from ...remote import connect
 from ...store import Expired, PrunePlan, Repository, plan_prune, prune
 from ..arguments import add_storage_argument, storage_url
+from ..columns import fit, terminal_width
 from ..quantities import counted, human_duration, size
 
 
@@ -52,18 +53,17 @@ class Command(DevopsCommand):
         if options["json"]:
             self.json(_document(plan, deleted))
         else:
-            self.table(
-                ("ID", "ENVIRONMENT", "AGE", "REASON"),
-                [
-                    (
-                        item.entry.id,
-                        item.entry.summary.get("environment", ""),
-                        human_duration(item.age),
-                        _reason(item),
-                    )
-                    for item in plan.expired
-                ],
-            )
+            headers = ("ID", "ENVIRONMENT", "AGE", "REASON")
+            rows = [
+                (
+                    item.entry.id,
+                    item.entry.summary.get("environment", ""),
+                    human_duration(item.age),
+                    _reason(item),
+                )
+                for item in plan.expired
+            ]
+            self.table(*fit(headers, rows, width=terminal_width(), flexible={"ENVIRONMENT"}))
         self.stderr.write(_told(plan, None if options["dry_run"] else len(deleted)))
         if plan.excess:
             self.stderr.write(

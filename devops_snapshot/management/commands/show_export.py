@@ -15,6 +15,9 @@ from ...remote import connect
 from ...store import Repository, pinned_by
 from ..arguments import add_storage_argument, storage_url
 from ..chosen import NAME_HELP, add_export_argument
+from ..columns import fact, fit, terminal_width
+
+_FLEXIBLE = {"SNAPSHOTS", "MAC ADDRESSES", "FILE", "STANDS ON"}
 
 
 class Command(DevopsCommand):
@@ -39,8 +42,9 @@ class Command(DevopsCommand):
             pin = {"pinned": by is not None, "pinned_by": by or None}
             self.json({"id": entry.id, **pin, "manifest": json.loads(document)})
             return
-        for key, value in _facts(entry.id, manifest, by):
-            self.stdout.write(f"{key + ':':<15}{value}")
+        width = terminal_width()
+        for name, value in _facts(entry.id, manifest, by):
+            self.stdout.write(fact(name, value, width=width))
         self._show_nodes(manifest)
         self._show_networks(manifest)
         self._show_files(manifest)
@@ -48,7 +52,7 @@ class Command(DevopsCommand):
     def _section(self, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         if rows:
             self.stdout.write("")
-            self.table(headers, rows)
+            self.table(*fit(headers, rows, width=terminal_width(), flexible=_FLEXIBLE))
 
     def _show_nodes(self, manifest: Manifest) -> None:
         self._section(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -13,8 +13,11 @@ from ...remote import connect
 from ...store import Repository, Retention, Status, Worker, status
 from ...store.health.history import Event
 from ..arguments import storage_url
+from ..columns import fact, fit, terminal_width
 from ..quantities import counted, human_duration
 from ..storage_node import add_url_argument, told_retention
+
+_HEADERS = ("AT WORK", "HOST", "PROCESS", "SINCE", "LAST SIGN OF LIFE")
 
 
 class Command(DevopsCommand):
@@ -39,14 +42,13 @@ class Command(DevopsCommand):
         if options["json"]:
             self.json(_document(found))
             return
-        for key, value in _facts(found):
-            self.stdout.write(f"{key + ':':<15}{value}")
+        width = terminal_width()
+        for name, value in _facts(found):
+            self.stdout.write(fact(name, value, width=width))
         if found.workers:
             self.stdout.write("")
-            self.table(
-                ("AT WORK", "HOST", "PROCESS", "SINCE", "LAST SIGN OF LIFE"),
-                [_row(worker) for worker in found.workers],
-            )
+            rows = [_row(worker) for worker in found.workers]
+            self.table(*fit(_HEADERS, rows, width=width, flexible={"HOST"}))
 
 
 def _facts(found: Status) -> Iterator[tuple[str, str]]:
@@ -104,7 +106,15 @@ def _outcome(event: Event | None) -> str:
 def _row(worker: Worker) -> tuple[object, ...]:
     holder = worker.holder
     silent = human_duration(worker.silent) + " ago" + (", dead?" if worker.seems_dead else "")
-    return holder.purpose, holder.host, holder.process, holder.taken, silent
+    return holder.purpose, holder.host, holder.process, _without_zone(holder.taken), silent
+
+
+def _without_zone(taken: str) -> str:
+    """The moment as all others are told; what is none, as it is."""
+    try:
+        return f"{datetime.fromisoformat(taken).astimezone(timezone.utc):%Y-%m-%d %H:%M:%S}"
+    except (ValueError, OverflowError):
+        return taken
 
 
 def _document(found: Status) -> dict[str, Any]:

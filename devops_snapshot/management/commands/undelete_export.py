@@ -12,7 +12,10 @@ from ...remote import connect
 from ...store import ExportEntry, Repository, deleted_exports, undelete_export
 from ..arguments import add_storage_argument, storage_url
 from ..chosen import LIST_DELETED_HINT, add_export_argument, by_id
+from ..columns import fit, terminal_width
 from ..each import for_each
+
+_FLEXIBLE = {"ENVIRONMENT", "DESCRIPTION"}
 
 
 class Command(DevopsCommand):
@@ -69,15 +72,14 @@ class Command(DevopsCommand):
         if not deleted:
             self.stderr.write(f"There are no deleted exports at {url}")
             return
-        self.table(
-            ("ID", "ENVIRONMENT", "DESCRIPTION", "TIME"),
-            [
-                (
-                    entry.id,
-                    entry.summary.get("environment", ""),
-                    entry.summary.get("description", ""),
-                    f"{entry.published:%Y-%m-%d %H:%M:%S}",
-                )
-                for entry in deleted
-            ],
-        )
+        headers = ("ID", "ENVIRONMENT", "DESCRIPTION", "TIME")
+        rows = [
+            (
+                entry.id,
+                entry.summary.get("environment", ""),
+                entry.summary.get("description", ""),
+                f"{entry.published:%Y-%m-%d %H:%M:%S}",
+            )
+            for entry in deleted
+        ]
+        self.table(*fit(headers, rows, width=terminal_width(), flexible=_FLEXIBLE))
