@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from django.apps import apps
 
 from ..errors import CannotError, ConflictError, DevopsError
 from ..manifest import Manifest
 from .checks import Scene, check_everything
 from .choices import Choices
 from .findings import Finding, Verdict
+from .reshape import notes, reshape, spelled_apart
 from .target import Target
 
 
@@ -20,6 +24,8 @@ class Plan:
 
     :param manifest: as the choices have it
     :param paths: path of each exported file to its path in the pool here
+    :param shared: exported paths of base images that are here already, and used as they are
+    :param network_uuids: UUID that each network will have, by its name
     :param findings: what the checks say, in the order of the table
     """
 
@@ -27,6 +33,8 @@ class Plan:
     choices: Choices
     target: Target
     paths: dict[str, str]
+    shared: frozenset[str] = frozenset()
+    network_uuids: Mapping[str, str] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
 
     @property
@@ -52,22 +60,44 @@ class Plan:
         )
 
 
-def make_plan(manifest: Manifest, target: Target, choices: Choices, *, to_write: int) -> Plan:
-    """Settle where the files go, and check everything.
+def make_plan(exported: Manifest, target: Target, choices: Choices, *, to_write: int) -> Plan:
+    """Settle what comes and where the files go, and check everything.
 
-    :param manifest: checked by :func:`~..manifest.check.check_manifest`, and as the choices have it
+    :param exported: checked by :func:`~..manifest.check.check_manifest`
     :param to_write: bytes that the files will take in the storage pool
+    :raises NotFoundError: the export has no such node or snapshot
     """
-    paths = place_files(manifest, target.directory)
+    manifest = _beside_others(reshape(exported, choices), choices)
     scene = Scene(
         manifest=manifest,
         choices=choices,
         target=target,
-        paths=paths,
+        paths=place_files(manifest, target.directory),
         in_place=frozenset(),
         to_write=to_write,
     )
-    return Plan(manifest, choices, target, paths, check_everything(scene))
+    findings = (*check_everything(scene), *notes(exported, manifest, choices))
+    return Plan(
+        manifest, choices, target, dict(scene.paths), scene.in_place, _uuids(scene), findings
+    )
+
+
+def _beside_others(manifest: Manifest, choices: Choices) -> Manifest:
+    """Rows of an isolated copy may have the addresses of others, in other letters."""
+    if not choices.isolated:
+        return manifest
+    macs = apps.get_model("devops", "Interface").objects.values_list("mac_address", flat=True)
+    subnets = apps.get_model("devops", "AddressPool").objects.values_list("net", flat=True)
+    return spelled_apart(manifest, macs=set(macs), subnets=set(map(str, subnets)))
+
+
+def _uuids(scene: Scene) -> dict[str, str]:
+    """Networks keep their UUIDs where these are free: definitions of guests may name them."""
+    taken = {network.uuid for network in scene.networks_here}
+    return {
+        network.name: str(uuid.uuid4()) if network.uuid in taken else network.uuid
+        for network in scene.networks
+    }
 
 
 def place_files(manifest: Manifest, directory: Path) -> dict[str, str]:

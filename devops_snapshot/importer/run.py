@@ -30,6 +30,7 @@ from .files import fetch_files
 from .machines import define_machine
 from .networks import define_networks
 from .plan import Plan, make_plan
+from .reshape import reshape
 from .rows import write_rows
 from .target import Target
 
@@ -92,7 +93,8 @@ def import_environment(
 
 def _plan(exported: Manifest, session: ImportSession, target: Target, choices: Choices) -> Plan:
     check_manifest(exported)
-    return make_plan(exported, target, choices, to_write=_data_size(exported, session))
+    manifest = reshape(exported, choices)
+    return make_plan(exported, target, choices, to_write=_data_size(manifest, session))
 
 
 @contextmanager

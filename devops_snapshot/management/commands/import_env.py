@@ -18,7 +18,7 @@ from ...importer import (
     plan_import,
 )
 from ...models import Import
-from ..arguments import add_storage_argument, showing_progress, storage_url
+from ..arguments import add_storage_argument, names_in, showing_progress, storage_url
 from ..chosen import NAME_HELP, add_export_argument
 
 _HEADERS = ("CHECKED", "RESULT", "FOUND")
@@ -35,6 +35,7 @@ class Command(DevopsCommand):
         "dos.py import-env latest --storage sftp://devops@storage/srv/devops",
         "dos.py import-env latest:my_env --dry-run",
         "dos.py import-env 20261122T141503Z-5f2a9c01 --paused",
+        "dos.py import-env latest:my_env --name my_copy --isolated",
     ]
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -53,12 +54,13 @@ class Command(DevopsCommand):
             "4: it can with an option or after an erase, 8: it cannot",
         )
         parser.add_argument("--json", action="store_true", help="print JSON")
+        _add_choices(parser)
         _add_endings(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         url = storage_url(options, self.stderr.write)
         target = Target.of_this_host(connection=options["connection"], pool=options["pool"])
-        choices = Choices(ending=options["ending"])
+        choices = _choices(options)
         if options["dry_run"]:
             plan = plan_import(options["export"], storage=url, target=target, choices=choices)
             self._print_plan(plan, as_json=options["json"])
@@ -113,6 +115,40 @@ class Command(DevopsCommand):
             f"received {human_size(record.bytes_received)}, "
             f"wrote {human_size(record.bytes_written)}"
         )
+
+
+def _add_choices(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--name",
+        metavar="NEW",
+        help="bring it as a copy of that name, with names and UUIDs of its own",
+    )
+    parser.add_argument(
+        "--isolated",
+        action="store_true",
+        help="networks have no address on this host, so that copies can live side by side; "
+        "'env-shell' leads into them",
+    )
+    parser.add_argument(
+        "--disks-only",
+        action="store_true",
+        help="leave memory behind: guests boot from disk, whatever CPU and QEMU is here",
+    )
+    parser.add_argument(
+        "--snapshot", metavar="NAME", help="bring this snapshot alone, and only what it needs"
+    )
+    parser.add_argument("--nodes", metavar="NAME[,NAME...]", help="bring these nodes alone")
+
+
+def _choices(options: dict[str, Any]) -> Choices:
+    return Choices(
+        name=options["name"],
+        isolated=options["isolated"],
+        disks_only=options["disks_only"],
+        snapshot=options["snapshot"],
+        nodes=tuple(names_in(options["nodes"], option="--nodes") or ()),
+        ending=options["ending"],
+    )
 
 
 def _add_endings(parser: CommandParser) -> None:
