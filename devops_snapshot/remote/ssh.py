@@ -19,6 +19,7 @@ from devops_snapshot.errors import StorageError
 
 from .host_keys import RejectUnknown, changed_key, load_known_hosts
 from .patience import ConnectionLost, Unreachable
+from .ssh_keys import held, locked
 from .url import Location
 
 logging.getLogger("paramiko").addHandler(logging.NullHandler())  # else it prints tracebacks
@@ -97,6 +98,7 @@ def _connect(client: paramiko.SSHClient, host: Host) -> None:
             host.name,
             port=host.port,
             username=host.user,
+            pkey=next(iter(held(identities)), None) if only_named else None,
             key_filename=identities or None,
             allow_agent=not only_named,
             look_for_keys=not identities and not only_named,
@@ -116,7 +118,8 @@ def _connect(client: paramiko.SSHClient, host: Host) -> None:
     except (socket.gaierror, TimeoutError) as error:
         raise _not_connected(Unreachable, host, str(error)) from error
     except (OSError, EOFError, paramiko.SSHException) as error:
-        if "No authentication methods available" in str(error):
+        transport = client.get_transport()
+        if transport and transport.is_active():  # it is connected: the keys are what is wrong
             raise _refused(host, error) from error
         reason = str(error) or type(error).__name__
         raise _not_connected(ConnectionLost, host, reason) from error
@@ -144,19 +147,29 @@ def _proxy(host: Host) -> Any:
 
 
 def _refused(host: Host, error: Exception) -> StorageError:
+    files = _files_tried(host)
+    agent = "the SSH agent" if os.environ.get("SSH_AUTH_SOCK") else "no SSH agent"
+    reason = str(error).rstrip(".")  # of the last key that was tried
+    hint = (
+        "Put the public key into the storage user's authorized_keys, "
+        "or name the right key in ~/.ssh/config"
+    )
+    if useless := locked(files):
+        reason = f"{useless[0]} is encrypted, and no SSH agent holds it"
+        hint = (
+            f"Run `ssh-add {useless[0]}` where SSH_AUTH_SOCK is set, "
+            "or use a key without passphrase"
+        )
     return StorageError(
         f"Authentication failed for user {host.user} at {host.address} "
-        f"with {_keys_tried(host)}: {str(error).rstrip('.')}",
-        hint="Put the public key into the storage user's authorized_keys, "
-        "or name the right key in ~/.ssh/config",
+        f"with {', '.join(files) or 'no key files'} and {agent}: {reason}",
+        hint=hint,
     )
 
 
-def _keys_tried(host: Host) -> str:
+def _files_tried(host: Host) -> list[str]:
     found = sorted(Path("~/.ssh").expanduser().glob("id_*"))
-    files = list(host.identities) or [str(path) for path in found if path.suffix != ".pub"]
-    agent = "the SSH agent" if os.environ.get("SSH_AUTH_SOCK") else "no SSH agent"
-    return f"{', '.join(files) or 'no key files'} and {agent}"
+    return list(host.identities) or [str(path) for path in found if path.suffix != ".pub"]
 
 
 def _not_connected(kind: type[ConnectionLost], host: Host, reason: str) -> ConnectionLost:

@@ -244,3 +244,62 @@ def test_a_read_only_account_can_read(read_only_sshd: Sshd) -> None:
         assert remote.read("object") == b"x"
         with pytest.raises(AccessError, match=r"No permission for .*/unfinished"):
             remote.write("other", [b"x"], staging="unfinished")
+
+
+def encrypt(key: Path) -> None:
+    command = ["ssh-keygen", "-q", "-p", "-N", "secret", "-f", str(key)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An SSH agent that holds no key yet."""
+    socket_path = tempfile.mktemp(prefix="agent-")  # a path in tmp_path is too long for a socket
+    with subprocess.Popen(
+        ["ssh-agent", "-D", "-a", socket_path], stdout=subprocess.DEVNULL
+    ) as process:
+        deadline = time.monotonic() + 10
+        while not Path(socket_path).exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        monkeypatch.setenv("SSH_AUTH_SOCK", socket_path)
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+@pytest.mark.parametrize("config", ["", "IdentityFile ~/.ssh/id_ed25519\nIdentitiesOnly yes\n"])
+def test_an_encrypted_key(sshd: Sshd, new_home: Path, agent: None, config: str) -> None:
+    """It serves if an agent holds it; otherwise it is said what is missing."""
+    key = new_home / ".ssh" / "id_ed25519"
+    (new_home / ".ssh" / "config").write_text(config)
+    subprocess.run(["ssh-add", "-q", str(key)], check=True)
+    encrypt(key)
+    with connect(sshd.url()) as remote:
+        assert remote.stat("").is_directory
+    subprocess.run(["ssh-add", "-q", "-D"], check=True)
+    message = failure(sshd.url())
+    assert f"Authentication failed for user {sshd.user}" in message
+    assert f"{key} is encrypted, and no SSH agent holds it. Run" in message
+    assert f"`ssh-add {key}`" in message
+
+
+def test_an_encrypted_key_beside_a_wrong_one(sshd: Sshd, new_home: Path) -> None:
+    """Whichever was tried last."""
+    encrypt(new_home / ".ssh" / "id_ed25519")
+    make_key(new_home / ".ssh" / "other")
+    (new_home / ".ssh" / "config").write_text(
+        "IdentityFile ~/.ssh/id_ed25519\nIdentityFile ~/.ssh/other\n"
+    )
+    assert f"{new_home}/.ssh/id_ed25519 is encrypted" in failure(sshd.url())
+
+
+def test_a_key_that_is_none(sshd: Sshd, new_home: Path) -> None:
+    """The host is reached, so nobody tries again, or is told to check the network."""
+    (new_home / ".ssh" / "id_ed25519").write_text("no key\n")
+    started = time.monotonic()
+    message = failure(sshd.url())
+    assert time.monotonic() - started < 3
+    assert "Authentication failed" in message
+    assert "not a valid" in message
