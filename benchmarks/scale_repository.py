@@ -142,6 +142,7 @@ def _make_export(directory: Path, number: int, published: datetime, layers: list
         export_id=export_id,
         published=published,
         layers=sorted(layers),
+        data=len(layers) * LAYER_PACKS * PACK_CHUNKS * CHUNK_SIZE,
         summary={
             "environment": f"env-{number % 50}",
             "snapshots": ["empty", "deployed", f"export-{published:%Y%m%dT%H%M%SZ}"],

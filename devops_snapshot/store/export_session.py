@@ -139,6 +139,7 @@ class ExportSession:
                 layers=sorted(self._layers),
                 summary=summary,
                 manifest=manifest,
+                data=self._tally.data,
                 keep=keep,
             )
             path = export_path(self.export_id)

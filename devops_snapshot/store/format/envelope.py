@@ -21,6 +21,7 @@ class ExportEntry:
     :param summary: whatever the exporter gave to ``publish``
     :param stored: UTC, when it was published by the clock of the storage node; ages count from here
     :param keep: for how long, if that is not left to the repository
+    :param data: bytes of all its files without holes, if whoever wrote it told
     """
 
     id: str
@@ -28,6 +29,7 @@ class ExportEntry:
     summary: Mapping[str, Any]
     stored: datetime
     keep: timedelta | None = None
+    data: int | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ def encode_envelope(
     layers: Sequence[LayerId],
     summary: Mapping[str, JSON],
     manifest: bytes,
+    data: int,
     keep: timedelta | None = None,
 ) -> bytes:
     """Return the sealed object, whose body is the manifest as it was given."""
@@ -54,6 +57,7 @@ def encode_envelope(
         "published": published.isoformat(timespec="microseconds"),
         "layers": layers,
         "summary": summary,
+        "data": data,
     }
     if keep is not None:
         head["keep_seconds"] = int(keep.total_seconds())
@@ -87,6 +91,7 @@ def decode_entry(export_id: str, line: bytes, where: str, *, stored: datetime) -
             summary=head["summary"],
             stored=stored,
             keep=None if keep is None else timedelta(seconds=keep),
+            data=_data(head),
         )
 
 
@@ -105,6 +110,11 @@ def _check(head: Mapping[str, Any], export_id: str, where: str) -> None:
     require_known(head["features"], where, "read")
     if head["export"] != export_id:
         raise damaged(where, f"it is export {head['export']}")
+
+
+def _data(head: Mapping[str, Any]) -> int | None:
+    """Earlier releases did not tell."""
+    return int(head["data"]) if "data" in head else None
 
 
 def _layers(head: Mapping[str, Any], where: str) -> list[LayerId]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
 from devops_snapshot.errors import FormatError, StorageError
 from devops_snapshot.remote import Entry, Remote
@@ -56,7 +55,7 @@ class Status:
     :param stored: what packs, layers and exports take
     :param exports: how many there are; of these ``pinned`` and ``expired``, None if nobody knows;
         ``deleted`` come on top
-    :param logical: what the exports would take if each were copied whole
+    :param logical: what the exports would take if each were copied whole, without holes
     :param stored_per_day: how much was added lately: packs not older than ``window``
     :param collected: what the last collection told; likewise ``verified``, and ``data_verified``,
         which read all data
@@ -122,7 +121,7 @@ def status(repository: Repository) -> Status:
         pinned=len(pins & {entry.id for entry in entries}),
         deleted=sum(export_id_of(entry.name) is not None for entry in remote.list(DELETED)),
         expired=_count_expired(entries, pins, retention, now),
-        logical=sum(_size(entry.summary) for entry in entries),
+        logical=sum(map(_logical, entries)),
         stored_per_day=_rate(packs, now, window),
         window=window,
         collected=last(remote, COLLECTION),
@@ -173,9 +172,9 @@ def _count_expired(
     )
 
 
-def _size(summary: Mapping[str, Any]) -> int:
-    """What the exporter told of its files; another release may not tell."""
-    size = summary.get("size")
+def _logical(entry: ExportEntry) -> int:
+    """Bytes without holes; of earlier exports with them, if they told that."""
+    size = entry.data if entry.data is not None else entry.summary.get("size")
     return size if isinstance(size, int) else 0
 
 

@@ -31,6 +31,11 @@ class Tally:
     bytes_unread: int = 0
     layers_unread: int = 0
 
+    @property
+    def data(self) -> int:
+        """Plain bytes of the files without holes, whether these were skipped or read as zeros."""
+        return self.bytes_read - self.bytes_zero + self.bytes_unread
+
 
 class LayerBuilder:
     """Takes the chunks of a file in ascending order.
