@@ -1,4 +1,4 @@
-"""The header of a qcow2 image, read without QEMU.
+"""The header of a qcow2 image, read and changed without QEMU.
 
 An image that came from elsewhere must be looked at before ``qemu-img`` or QEMU opens it: its header
 can name any file of the host as backing file or as external data file, and both would be opened.
@@ -7,9 +7,11 @@ Format: ``docs/interop/qcow2.txt`` of QEMU; what is refused here, QEMU refuses a
 
 from __future__ import annotations
 
+import io
 import posixpath
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -20,11 +22,17 @@ MAGIC = b"QFI\xfb"
 _HEADER = struct.Struct(">4sIQIIQIIQQIIQ")
 _V3_FEATURES = struct.Struct(">QQQII")
 _EXTENSION = struct.Struct(">II")
-_EXTENSION_END = 0
-_EXTENSION_BACKING_FORMAT = 0xE2792ACA
-_EXTENSION_DATA_FILE = 0x44415441
+_END = 0
+_BACKING_FORMAT = 0xE2792ACA
+_DATA_FILE = 0x44415441
+_FEATURE_NAMES = 0x6803F857
 _INCOMPATIBLE_DATA_FILE = 1 << 2
 _MAX_BACKING_NAME = 1023
+_BACKING_AT = 8  # offset in the header
+_BACKING = struct.Struct(">QI")
+
+MAX_HEAD = 1 << 21
+"""Bytes of the largest cluster; the header with all that belongs to it is in the first one."""
 
 
 @dataclass(frozen=True)
@@ -62,41 +70,113 @@ def read_header(path: Path) -> ImageHeader:
     :raises OSError: the file cannot be read
     """
     with path.open("rb") as image:
-        if image.read(len(MAGIC)) != MAGIC:
-            return ImageHeader(format="raw", virtual_size=path.stat().st_size)
-        image.seek(0)
-        try:
-            return _read_qcow2(image)
-        except (struct.error, ValueError) as error:
-            raise FormatError(f"the qcow2 header of {path} is damaged: {error}") from error
+        return _read(image, size=path.stat().st_size, name=str(path))
 
 
-def _read_qcow2(image: BinaryIO) -> ImageHeader:
+def header_in(head: bytes, *, size: int, name: str) -> ImageHeader:
+    """Read the header of an image of which only the beginning is here.
+
+    :param head: all of the image, or :data:`MAX_HEAD` bytes
+    :param size: bytes of the image
+    :param name: for messages
+    :raises FormatError: as :func:`read_header`
+    """
+    return _read(io.BytesIO(head), size=size, name=name)
+
+
+def standing_on(head: bytes, *, backing: str, backing_format: str, name: str) -> bytes:
+    """The first cluster of a qcow2 image that shall stand on another file; data stays as it is.
+
+    :param head: all of the image, or :data:`MAX_HEAD` bytes
+    :param backing: path of that file
+    :param name: for messages
+    :raises FormatError: the header is damaged, or the path does not fit into it
+    """
+    with _damage_told(name):
+        layout = _layout(io.BytesIO(head))
+    path = backing.encode()
+    for dropped in ((), (_FEATURE_NAMES,)):  # those are for error messages only
+        kept = {kind: data for kind, data in layout.extensions.items() if kind not in dropped}
+        start = head[: layout.length] + _packed({**kept, _BACKING_FORMAT: backing_format.encode()})
+        if len(start) + len(path) <= layout.cluster and len(path) <= _MAX_BACKING_NAME:
+            changed = bytearray((start + path).ljust(layout.cluster, b"\0"))
+            _BACKING.pack_into(changed, _BACKING_AT, len(start), len(path))
+            return bytes(changed)
+    raise FormatError(f"the header of {name} has no room for the backing file {backing}")
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """What is where in the first cluster.
+
+    :param cluster: bytes
+    :param length: of the header proper, in bytes
+    :param incompatible: features
+    :param extensions: type to content
+    """
+
+    cluster: int
+    length: int
+    incompatible: int
+    virtual_size: int
+    crypt: int
+    internal_snapshots: int
+    backing_file: str | None
+    extensions: Mapping[int, bytes]
+
+
+def _read(image: BinaryIO, *, size: int, name: str) -> ImageHeader:
+    is_qcow2 = image.read(len(MAGIC)) == MAGIC
+    if not is_qcow2:
+        return ImageHeader(format="raw", virtual_size=size)
+    image.seek(0)
+    with _damage_told(name):
+        layout = _layout(image)
+        backing_format = layout.extensions.get(_BACKING_FORMAT)
+        return ImageHeader(
+            format="qcow2",
+            virtual_size=layout.virtual_size,
+            backing_file=layout.backing_file,
+            backing_format=backing_format.decode() if backing_format else None,
+            data_file=bool(layout.incompatible & _INCOMPATIBLE_DATA_FILE)
+            or _DATA_FILE in layout.extensions,
+            encrypted=layout.crypt != 0,
+            internal_snapshots=layout.internal_snapshots,
+        )
+
+
+@contextmanager
+def _damage_told(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (struct.error, ValueError) as error:
+        raise FormatError(f"the qcow2 header of {name} is damaged: {error}") from error
+
+
+def _layout(image: BinaryIO) -> _Layout:
     fields = _HEADER.unpack(image.read(_HEADER.size))
-    _, version, backing_offset, backing_size, cluster_bits, size, crypt = fields[:7]
-    snapshots = fields[11]
-    if version not in (2, 3) or not 9 <= cluster_bits <= 21:
+    magic, version, backing_offset, backing_size, cluster_bits, size, crypt = fields[:7]
+    if magic != MAGIC or version not in (2, 3) or not 9 <= cluster_bits <= 21:
         raise ValueError(f"version {version}, cluster bits {cluster_bits}")
     cluster = 1 << cluster_bits
-    incompatible, header_length = 0, _HEADER.size
+    incompatible, length = 0, _HEADER.size
     if version == 3:
         features = _V3_FEATURES.unpack(image.read(_V3_FEATURES.size))
-        incompatible, header_length = features[0], features[4]
-        if not _HEADER.size + _V3_FEATURES.size <= header_length <= cluster:
-            raise ValueError(f"header of {header_length} bytes")
-    backing_file = _backing_name(image, backing_offset, backing_size, cluster)
+        incompatible, length = features[0], features[4]
+        if not _HEADER.size + _V3_FEATURES.size <= length <= cluster:
+            raise ValueError(f"header of {length} bytes")
+    if backing_offset > cluster:
+        raise ValueError(f"backing file name at {backing_offset}")
     # Extensions end where the name of the backing file begins, if there is one.
-    extensions = dict(_extensions(image, header_length, backing_offset or cluster))
-    backing_format = extensions.get(_EXTENSION_BACKING_FORMAT)
-    return ImageHeader(
-        format="qcow2",
+    return _Layout(
+        cluster=cluster,
+        length=length,
+        incompatible=incompatible,
         virtual_size=size,
-        backing_file=backing_file,
-        backing_format=backing_format.decode() if backing_format else None,
-        data_file=bool(incompatible & _INCOMPATIBLE_DATA_FILE)
-        or _EXTENSION_DATA_FILE in extensions,
-        encrypted=crypt != 0,
-        internal_snapshots=snapshots,
+        crypt=crypt,
+        internal_snapshots=fields[11],
+        backing_file=_backing_name(image, backing_offset, backing_size, cluster),
+        extensions=dict(_extensions(image, length, backing_offset or cluster)),
     )
 
 
@@ -104,14 +184,26 @@ def _extensions(image: BinaryIO, offset: int, end: int) -> Iterator[tuple[int, b
     while offset + _EXTENSION.size <= end:
         image.seek(offset)
         kind, length = _EXTENSION.unpack(image.read(_EXTENSION.size))
-        if kind == _EXTENSION_END:
+        if kind == _END:
             return
         offset += _EXTENSION.size
         content = image.read(min(length, end - offset))
         if len(content) < length:
             raise ValueError(f"header extension {kind:#x} is cut short")
         yield kind, content
-        offset += (length + 7) // 8 * 8
+        offset += _padded(length)
+
+
+def _packed(extensions: Mapping[int, bytes]) -> bytes:
+    parts = [
+        _EXTENSION.pack(kind, len(content)) + content.ljust(_padded(len(content)), b"\0")
+        for kind, content in extensions.items()
+    ]
+    return b"".join([*parts, _EXTENSION.pack(_END, 0)])
+
+
+def _padded(length: int) -> int:
+    return (length + 7) // 8 * 8
 
 
 def _backing_name(image: BinaryIO, offset: int, size: int, cluster: int) -> str | None:

@@ -58,6 +58,9 @@ SNAPSHOTS_EXTERNAL_DIR = Path(
 DEVOPS_STORAGE = os.environ.get("DEVOPS_STORAGE")
 """URL of the storage node; ``None``: a directory under ``~/.devops``."""
 
+DEVOPS_LAYER_CACHE = os.environ.get("DEVOPS_LAYER_CACHE")
+"""Bytes that layers of imports may take which no environment has any more; ``None``: 20 GiB."""
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

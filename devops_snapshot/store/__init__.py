@@ -13,6 +13,7 @@ from .format.pack import LayerKind
 from .health.status import Status, Worker, readable_retention, status
 from .health.verification import Finding, VerificationReport, verify
 from .import_session import ImportSession
+from .reading.at_hand import FileAtHand
 from .reading.layer_reader import LayerReader, RestoreStats
 from .reading.layer_sink import FileSink, LayerSink
 from .repository import Repository
@@ -25,6 +26,7 @@ __all__ = [
     "ExportEntry",
     "ExportSession",
     "Extent",
+    "FileAtHand",
     "FileSink",
     "FileSource",
     "Finding",

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devops_snapshot.errors import FormatError
-from devops_snapshot.qcow2 import ImageHeader, read_header
+from devops_snapshot.qcow2 import MAX_HEAD, ImageHeader, read_header, standing_on
 
 MIB = 1 << 20
 
@@ -119,6 +119,47 @@ def test_a_backing_name_that_ends_early_is_refused(tmp_path: Path) -> None:
         read_header(image)
 
 
+@pytest.mark.parametrize("version", ["0.10", "1.1"])
+@pytest.mark.parametrize("cluster", [512, 65536, 1 << 21])
+def test_another_backing_file(tmp_path: Path, version: str, cluster: int) -> None:
+    """What ``qemu-img rebase -u`` does, with nothing opened."""
+    bases = [tmp_path / "first", tmp_path / ("second, with ümläut" + "y" * 150)]
+    for base in bases:
+        base.write_bytes(b"base" * (MIB // 4))
+    image = tmp_path / "image"
+    options = f"compat={version},cluster_size={cluster}"
+    qemu_img("create", "-f", "qcow2", "-o", options, "-b", bases[0], "-F", "raw", image)
+    qemu_img("bench", "-w", "-c", "1", "-s", "4096", "--pattern=7", image)
+    content = image.read_bytes()
+    head = standing_on(
+        content[:MAX_HEAD], backing=str(bases[1]), backing_format="raw", name="image"
+    )
+    assert len(head) == cluster
+    image.write_bytes(head + content[cluster:])
+    assert read_header(image) == ImageHeader("qcow2", MIB, str(bases[1]), "raw")
+    bases[0].unlink()
+    qemu_img("check", "-f", "qcow2", image)
+    qemu_img("convert", "-f", "qcow2", "-O", "raw", image, tmp_path / "seen")
+    assert (tmp_path / "seen").read_bytes() == b"\7" * 4096 + b"base" * ((MIB - 4096) // 4)
+
+
+def test_an_image_that_stood_on_nothing(tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    qemu_img("create", "-f", "qcow2", image, "1M")
+    head = standing_on(image.read_bytes(), backing="/b", backing_format="qcow2", name="image")
+    image.write_bytes(head + image.read_bytes()[len(head) :])
+    assert read_header(image) == ImageHeader("qcow2", MIB, "/b", "qcow2")
+
+
+@pytest.mark.parametrize(
+    ("content", "backing"),
+    [(b"raw" * 1000, "/b"), (b"", "/b"), (overlay()[:80], "/b"), (overlay(), "/" + "b" * 1023)],
+)
+def test_no_place_for_a_backing_file(content: bytes, backing: str) -> None:
+    with pytest.raises(FormatError):
+        standing_on(content, backing=backing, backing_format="qcow2", name="image")
+
+
 @settings(max_examples=400, deadline=None)
 @given(
     changes=st.dictionaries(st.integers(0, 700), st.integers(0, 255), max_size=24),
@@ -146,3 +187,6 @@ def _read(directories: pytest.TempPathFactory, content: bytes) -> None:
     image.write_bytes(content)
     with suppress(FormatError):
         assert isinstance(read_header(image), ImageHeader)
+        head = standing_on(content, backing="/b", backing_format="raw", name="image")
+        image.write_bytes(head + content[len(head) :])
+        assert read_header(image).backing_file == "/b"

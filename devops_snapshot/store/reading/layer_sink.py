@@ -26,7 +26,7 @@ class LayerSink(Protocol):
 
 
 class FileSink:
-    """A new, sparse file on this host; see :meth:`create`."""
+    """A sparse file on this host; see :meth:`create`."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
@@ -53,13 +53,12 @@ class FileSink:
         sink = cls(path, descriptor)
         try:
             yield sink
-            sink._finish()
+            sink.finish()
         except BaseException:
             path.unlink(missing_ok=True)
             raise
         finally:
-            sink._behind.stop()
-            os.close(descriptor)
+            sink.close()
 
     def allocate(self, size: int) -> None:
         try:
@@ -78,11 +77,17 @@ class FileSink:
         except OSError as error:
             raise self._failed(error) from error
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
+        """Make the file durable."""
         try:
             self._behind.finish()
         except OSError as error:
             raise self._failed(error) from error
+
+    def close(self) -> None:
+        """Close the file; what was not finished may be lost."""
+        self._behind.stop()
+        os.close(self._descriptor)
 
     def _failed(self, error: OSError) -> StorageError:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

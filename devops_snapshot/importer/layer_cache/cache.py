@@ -1,0 +1,255 @@
+"""The layer cache: what imports have fetched, for those that come next.
+
+An entry and the file of an imported environment are one and the same where that can be: a clone on
+file systems that share blocks, otherwise a second name. Where the environment's file has to begin
+with other bytes (the name of its backing file), the original ones are kept beside the entry. So an
+import writes every byte once, and the cache takes room only for what no environment has any more.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+
+from django.conf import settings
+
+from ...errors import StorageError, UsageError
+from ...progress import Progress, Quiet
+from ...snapshot.pool import is_local
+from ...store import FileSink, ImportSession, LayerId
+from ..target import Target
+from .copies import cloned, linked, overwrite_head
+from .entry import Entry
+from .fetch import Fetcher
+from .place import private_workshop, workshop_of
+from .pool_files import PoolFiles, is_same
+
+DEFAULT_LIMIT = 20 << 30
+"""Bytes."""
+
+_TRIES = 3
+
+
+class LayerCache:
+    """Layers of any repository by their ids, shared by all imports of a host and user.
+
+    :ivar workshop: the directory of the cache, and of what imports are making
+    :param look: looks at the storage pool, when it is needed first
+    :param limit: bytes that entries may take which no environment has
+    """
+
+    def __init__(
+        self, workshop: Path, *, limit: int, look: Callable[[], PoolFiles] = PoolFiles
+    ) -> None:
+        self.workshop = workshop
+        self._layers = workshop / "layers"
+        self._limit = limit
+        self._look = look
+
+    @classmethod
+    def of(cls, target: Target) -> LayerCache:
+        """That of a storage pool; nothing is made before it is needed."""
+        workshop = workshop_of(target.directory) if is_local(target) else private_workshop()
+        return cls(workshop, limit=_limit(), look=lambda: PoolFiles.of(target))
+
+    def entry(self, layer: LayerId) -> Entry:
+        return Entry(self._layers, layer)
+
+    def missing(self, session: ImportSession, layers: Iterable[LayerId]) -> int:
+        """Bytes of data that have still to come, before they are decompressed into holes and all.
+
+        What the storage pool has already is found here.
+
+        :raises FormatError: a layer is damaged or missing
+        """
+        return sum(self._lacking(session, self._fetcher(session), layers).values())
+
+    def room(self, keep: Iterable[LayerId] = ()) -> int:
+        """Bytes that there are for layers: those that are free, and those that could be.
+
+        :param keep: layers that are not to be given up for it
+        """
+        kept = set(keep)
+        return self._free() + sum(e.takes for e in self._entries() if e.layer not in kept)
+
+    def fetch(
+        self, session: ImportSession, layers: Collection[LayerId], progress: Progress
+    ) -> None:
+        """Let all these layers be here; what was fetched stays, whatever happens.
+
+        :raises FormatError: the repository is damaged
+        :raises StorageError: it cannot be reached, or there is no room here
+        """
+        self._make_directories()
+        fetcher = self._fetcher(session, progress)
+        lacking = self._lacking(session, fetcher, layers)
+        self._make_room(sum(lacking.values()), keep=layers)
+        progress.begin("Fetching", sum(lacking.values()))
+        session.expect(lacking)
+        largest_first = sorted(lacking, key=lambda layer: lacking[layer], reverse=True)
+        fetcher.fetch_all([self.entry(layer) for layer in largest_first])
+        for layer in layers:
+            self.entry(layer).touch()
+
+    def take(
+        self,
+        session: ImportSession,
+        layer: LayerId,
+        target: Path,
+        *,
+        head: bytes = b"",
+        is_written: bool = False,
+    ) -> None:
+        """Make a new file that is a layer, without copying it where that can be.
+
+        :param target: on the file system of the storage pool
+        :param head: takes the place of the layer's first bytes
+        :param is_written: guests will write to the file, so that it must be nobody else's
+        :raises FormatError: as :meth:`fetch`; likewise StorageError
+        """
+        with self._sound(session, layer) as entry:
+            if cloned(entry.path, target):
+                overwrite_head(target, head or entry.head())
+                return
+            if not is_written and _shared(entry, target, head):
+                return
+            source = entry.opened()
+        with source as content, FileSink.create(target) as sink:
+            session.restore(layer, sink, at_hand=[content])
+        overwrite_head(target, head)
+
+    def is_same(self, session: ImportSession, layer: LayerId, path: Path) -> bool:
+        """Whether a file is that layer, byte for byte, and nobody is writing to it."""
+        return is_same(session.layer(layer), path)
+
+    def give_up(self, path: Path) -> bool:
+        """Forget a file that is about to be written to; returns whether it was an entry."""
+        try:
+            status = path.stat()
+            with self._locked():
+                found = [entry for entry in self._entries() if entry.is_file(status)]
+                for entry in found:
+                    entry.forget()
+        except FileNotFoundError:
+            return False
+        return bool(found)
+
+    def trim(self, keep: Collection[LayerId] = ()) -> None:
+        """Give up what was not used for longest, until the rest is within the limit."""
+        excess = sum(entry.takes for entry in self._entries()) - self._limit
+        self._evict(excess, keep)
+
+    @cached_property
+    def _pool_files(self) -> PoolFiles:
+        return self._look()
+
+    def _fetcher(self, session: ImportSession, progress: Progress | None = None) -> Fetcher:
+        told = (progress or Quiet()).advance
+        return Fetcher(session, self._pool_files, self._locked, told, threading.Event())
+
+    def _lacking(
+        self, session: ImportSession, fetcher: Fetcher, layers: Iterable[LayerId]
+    ) -> dict[LayerId, int]:
+        """Layers that are not here, and how many bytes of data they lack."""
+        entries = [self.entry(layer) for layer in dict.fromkeys(layers)]
+        lacking = [entry for entry in entries if not fetcher.has(entry)]
+        return {
+            entry.layer: max(0, _data_size(session, entry.layer) - entry.part_size)
+            for entry in lacking
+        }
+
+    @contextmanager
+    def _sound(self, session: ImportSession, layer: LayerId) -> Iterator[Entry]:
+        """The entry, which is right and stays so in the block."""
+        entry = self.entry(layer)
+        for _ in range(_TRIES):
+            self._fetcher(session).fetch(entry)  # another import may have given it up by now
+            with self._locked():
+                if entry.is_sound():
+                    yield entry
+                    return
+        raise StorageError(f"{entry.path} is being changed again and again")
+
+    def _make_directories(self) -> None:
+        try:
+            self._layers.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"{self._layers} cannot be made: {error.strerror}") from error
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """For the moments in which entries change; free again when its holder dies."""
+        self._make_directories()
+        with (self.workshop / "lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _make_room(self, needed: int, keep: Collection[LayerId]) -> None:
+        """:raises StorageError: the layers cannot all come"""
+        self._evict(needed - self._free(), keep)
+        free = self._free()
+        if needed > free:
+            raise StorageError(
+                f"{needed} bytes have to come, but {self.workshop.parent} has room for {free}",
+                hint="Free space on this host",
+            )
+
+    def _evict(self, size: int, keep: Collection[LayerId]) -> None:
+        """Give up entries until so many bytes are free again, or there is nothing left."""
+        if size <= 0:
+            return
+        with self._locked():
+            for entry in sorted(self._entries(), key=lambda entry: entry.last_use):
+                takes = entry.takes
+                if size > 0 and takes and entry.layer not in keep and not entry.is_coming():
+                    entry.forget()
+                    size -= takes
+
+    def _free(self) -> int:
+        """Bytes; the directory may not have been made yet."""
+        there = next(path for path in (self.workshop, *self.workshop.parents) if path.is_dir())
+        status = os.statvfs(there)
+        return status.f_bavail * status.f_frsize
+
+    def _entries(self) -> list[Entry]:
+        with suppress(FileNotFoundError):
+            names = {path.name.partition(".")[0] for path in self._layers.iterdir()}
+            return [self.entry(LayerId(name)) for name in names]
+        return []
+
+
+def _limit() -> int:
+    """:raises UsageError: the setting is no number"""
+    value = settings.DEVOPS_LAYER_CACHE or DEFAULT_LIMIT
+    try:
+        return int(value)
+    except ValueError:
+        raise UsageError(
+            f"DEVOPS_LAYER_CACHE is {value!r}, which is no number of bytes",
+            hint=f"The default is {DEFAULT_LIMIT}",
+        ) from None
+
+
+def _shared(entry: Entry, target: Path, head: bytes) -> bool:
+    """Let the entry's file be the target, too; returns whether that can be."""
+    if not entry.is_shared:
+        entry.restore_head()
+    elif head or entry.head():
+        return False  # it is a file of another environment, and begins with what that needs
+    if not linked(entry.path, target):
+        return False
+    if head:
+        entry.save_head(len(head))
+        overwrite_head(entry.path, head)
+        entry.seal()
+    return True
+
+
+def _data_size(session: ImportSession, layer: LayerId) -> int:
+    """Bytes that are not holes."""
+    return sum(extent.length for extent in session.layer(layer).extents())

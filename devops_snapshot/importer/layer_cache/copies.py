@@ -1,0 +1,50 @@
+"""Second names, and copies that cost nothing, where the file system can make them."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+
+_FICLONE = 0x40049409  # linux/fs.h
+_CANNOT_CLONE = (errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.EXDEV, errno.ENOSYS)
+_CANNOT_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP)
+
+
+def linked(file: Path, name: Path) -> bool:
+    """Give a file a second name; returns whether that can be."""
+    try:
+        os.link(file, name, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in _CANNOT_LINK:
+            return False
+        raise
+    return True
+
+
+def cloned(source: Path, target: Path) -> bool:
+    """Make a new file that shares the data of another until one of them is written to.
+
+    Returns whether that can be; if not, there is no new file.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    with source.open("rb") as old, os.fdopen(os.open(target, flags, 0o600), "wb") as new:
+        try:
+            fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
+        except OSError as error:
+            target.unlink()
+            if error.errno in _CANNOT_CLONE:
+                return False
+            raise
+    return True
+
+
+def overwrite_head(path: Path, head: bytes) -> None:
+    """Let a file begin with other bytes, durably."""
+    if not head:
+        return
+    with path.open("r+b") as file:
+        file.write(head)
+        file.flush()
+        os.fsync(file.fileno())
