@@ -25,6 +25,7 @@ class Command(DevopsCommand):
         "dos.py delete-export 20261122T1415 20261121T09 --storage sftp://devops@storage/repository",
     ]
     needs_database = False
+    tells_steps = True  # it may have to wait for others, or until it is clear that they died
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_export_argument(parser, nargs="+", help=ID_HELP)

@@ -26,6 +26,7 @@ class Command(DevopsCommand):
         "dos.py prune-exports --max-size 20T --storage sftp://devops@storage/repository",
     ]
     needs_database = False
+    tells_steps = True  # it may have to wait for others, or until it is clear that they died
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_storage_argument(parser)

@@ -29,6 +29,7 @@ class Command(DevopsCommand):
         "dos.py undelete-export 20261122T141503Z-5f2a9c01",
     ]
     needs_database = False
+    tells_steps = True  # it may have to wait for others, or until it is clear that they died
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_export_argument(
