@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from ...errors import UsageError
 from ...manifest.document import Environment, Group, Node
-from ...snapshot.pool import MAX_FILE_NAME, fitting
+from ...snapshot.pool import fitting
 
 _MAX_LENGTH = 80
 _MAX_ENVIRONMENT = 255  # characters that a row takes
@@ -49,8 +49,13 @@ def check_name(name: str) -> None:
             f"{name!r} cannot be the name of an environment",
             hint="It must not be empty, begin with a dot or contain slashes or control characters",
         )
-    if len(name) > _MAX_ENVIRONMENT or len(joined(name, "n" * 80).encode()) > MAX_FILE_NAME:
-        raise UsageError(f"{name[:20]!r}... is too long for the name of an environment")
+    if len(name) > _MAX_ENVIRONMENT:
+        raise too_long(name)
+
+
+def too_long(name: str) -> UsageError:
+    """The refusal of a name from which names of files would follow that no file can have."""
+    return UsageError(f"{name[:20] + '...'!r} is too long for the name of an environment")
 
 
 @dataclass(frozen=True)

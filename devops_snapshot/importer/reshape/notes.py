@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lxml import etree
 
 from ...manifest.document import Manifest
 from ...snapshot.domain_xml import parse
@@ -35,12 +38,13 @@ def _of_disks(before: Manifest, after: Manifest) -> Iterator[Finding]:
             "memory stays behind: guests boot from their disks, as after a power cut",
             "Programs that ran do not run, and file systems may be checked at boot",
         )
-    changed = dict(zip(_machines(before), _machines(after), strict=True))
-    for old, new in changed.items():
+    asked, asked_now = _machines(before), _machines(after)
+    for old, new in sorted({(asked[node].type, asked_now[node].type) for node in asked_now}):
         if old != new:
             yield _note("machine type", f"{old} becomes the newest {new!r} of this host")
-    if _cpus(before) != _cpus(after):
-        yield _note("CPU", "guests get a CPU that this host can be")
+    cpus = sorted({asked[node].cpu for node in asked_now if asked[node].cpu != asked_now[node].cpu})
+    if cpus:
+        yield _note("CPU", f"this host's own CPU takes the place of {_listed(cpus)}")
 
 
 def _of_names(before: Manifest, after: Manifest, choices: Choices) -> Iterator[Finding]:
@@ -82,18 +86,24 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def _machines(manifest: Manifest) -> list[str]:
-    """Of each node, as it is to be defined."""
-    definitions = [parse(node.domain_xml).find("os/type") for node in manifest.environment.nodes]
-    return ["" if system is None else system.get("machine", "") for system in definitions]
+@dataclass(frozen=True)
+class _Machine:
+    """What a node asks for: QEMU's machine type, and the model or mode of its CPU."""
+
+    type: str
+    cpu: str
 
 
-def _cpus(manifest: Manifest) -> list[tuple[str, str]]:
-    found = [parse(node.domain_xml).find("cpu") for node in manifest.environment.nodes]
-    return [
-        ("", "") if cpu is None else (cpu.get("mode", ""), cpu.findtext("model") or "")
-        for cpu in found
-    ]
+def _machines(manifest: Manifest) -> dict[str, _Machine]:
+    return {node.name: _machine(parse(node.domain_xml)) for node in manifest.environment.nodes}
+
+
+def _machine(root: etree._Element) -> _Machine:
+    system, cpu = root.find("os/type"), root.find("cpu")
+    return _Machine(
+        type="" if system is None else system.get("machine", ""),
+        cpu="" if cpu is None else (cpu.findtext("model") or cpu.get("mode") or ""),
+    )
 
 
 def _note(subject: str, what: str, remedy: str = "") -> Finding:

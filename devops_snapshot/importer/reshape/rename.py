@@ -25,9 +25,10 @@ from ...manifest.document import (
     Volume,
 )
 from ...snapshot.domain_xml import parse, serialise
+from ...snapshot.pool import MAX_FILE_NAME
 from .macs import new_macs as fresh_macs
 from .macs import plain_mac
-from .naming import FileNames, joined
+from .naming import FileNames, joined, too_long
 from .parts import with_definitions, with_groups
 
 _OF_THE_HOST = ("metadata", "seclabel")
@@ -187,7 +188,10 @@ class _Renaming:
 
 
 def _moved(paths: list[str], names: FileNames) -> dict[str, str]:
-    """New paths of files; where two would be the same, a number follows."""
+    """New paths of files; where two would be the same, a number follows.
+
+    :raises UsageError: no file can be called so
+    """
     moved: dict[str, str] = {}
     taken: set[str] = set()
     for path in paths:
@@ -195,6 +199,8 @@ def _moved(paths: list[str], names: FileNames) -> dict[str, str]:
         numbered = (f"{wanted}-{number}" for number in range(len(paths)))
         moved[path] = next(new for new in (wanted, *numbered) if new not in taken)
         taken.add(moved[path])
+        if len(PurePosixPath(moved[path]).name.encode()) > MAX_FILE_NAME:
+            raise too_long(names.new)
     return moved
 
 
