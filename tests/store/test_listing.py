@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import pytest
 from devops_snapshot.errors import ConflictError, NotFoundError
 from devops_snapshot.remote import Remote, connect
 from devops_snapshot.store import ExportEntry, Repository
+from devops_snapshot.store.exports import catalogue
 
-from .place import export, opened
+from .place import export, objects, opened
 
 
 def publish(repository: Repository, name: str) -> str:
@@ -79,6 +81,40 @@ def test_a_damaged_export_is_named_and_hides_no_other(
         with caplog.at_level(logging.WARNING):
             assert [entry.id for entry in repository.exports()] == [good]
     assert f"{bad}.json is damaged" in caplog.text
+
+
+@pytest.mark.parametrize("change", [-1, -3, 1], ids=str)
+@pytest.mark.parametrize("known", ["by this client", "by a summary", "by nobody"])
+def test_an_export_of_another_size_is_named(
+    repository: Repository,
+    directory: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    known: str,
+    change: int,
+) -> None:
+    """Its first line is sound, and only that is read."""
+    monkeypatch.setattr(catalogue, "MANY", 2)
+    monkeypatch.setattr(catalogue, "_FEW", 0)
+    good, bad = publish(repository, "good"), publish(repository, "bad")
+    assert len(objects(directory, "summaries")) == 1
+    if known == "by this client":
+        assert len(repository.exports()) == 2
+    elif known == "by nobody":
+        shutil.rmtree(directory / "summaries")
+    path = directory / f"exports/{bad}.json"
+    content = path.read_bytes()
+    path.write_bytes((content + b"x")[: len(content) + change])
+    for _ in range(2):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            assert [entry.id for entry in repository.exports()] == [good]
+        assert (
+            f"{bad}.json is damaged: it has {len(content) + change} bytes instead of {len(content)}"
+            in caplog.text
+        )
+    path.write_bytes(content)
+    assert [entry.id for entry in repository.exports()] == [good, bad]
 
 
 def test_a_long_summary_is_listed(tmp_path: Path) -> None:

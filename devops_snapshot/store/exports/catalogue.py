@@ -1,7 +1,8 @@
 """What exports there are: the live listing decides, and what it shows of each comes from copies.
 
 The first line of an export's object never changes and carries its checksum, so it does not matter
-where it was read: from this machine's notes, from a summary, or from the object itself.
+where it was read: from this machine's notes, from a summary, or from the object itself. It tells
+how large the object is, too: one that has another size by the listing is damaged.
 """
 
 from __future__ import annotations
@@ -121,10 +122,13 @@ def _decode(
     """Return what the lines say, but for those that are damaged or of a later release."""
     entries = {}
     for export_id, line in lines.items():
-        stored = datetime.fromtimestamp(listed[export_id].modified, timezone.utc)
+        found = listed[export_id]
+        stored = datetime.fromtimestamp(found.modified, timezone.utc)
         where = f"Export {export_path(export_id)}"
         try:
-            entries[export_id] = decode_entry(export_id, line, where, stored=stored)
+            entries[export_id] = decode_entry(
+                export_id, line, where, stored=stored, size=found.size
+            )
         except FormatError as error:
             tell(str(error))
     return entries

@@ -75,15 +75,21 @@ def decode_envelope(export_id: str, data: bytes, where: str) -> Envelope:
         return Envelope(_layers(head, where), manifest)
 
 
-def decode_entry(export_id: str, line: bytes, where: str, *, stored: datetime) -> ExportEntry:
+def decode_entry(
+    export_id: str, line: bytes, where: str, *, stored: datetime, size: int | None = None
+) -> ExportEntry:
     """Read what a listing shows from the first line of an export object.
 
     :param stored: its modification time, which the object itself cannot tell
+    :param size: bytes that the object has by the listing; the line tells how many it must have
     :raises FormatError: it is damaged, is another export, or needs a newer release
     """
     head = unseal_head("export", line, where)
     with well_formed(where):
         _check(head, export_id, where)
+        whole = len(line) + head.get("body_size", 0)
+        if size not in (None, whole):
+            raise damaged(where, f"it has {size} bytes instead of {whole}")
         keep = head.get("keep_seconds")
         return ExportEntry(
             id=export_id,
