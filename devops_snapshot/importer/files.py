@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from itertools import chain
 from pathlib import Path
 
 from lxml import etree
@@ -14,9 +15,11 @@ from ..manifest.document import File, FileRole
 from ..progress import Progress
 from ..qcow2 import read_header
 from ..snapshot import pool
+from ..snapshot.domain_xml import parse
 from ..snapshot.undo import Undo
 from ..store import FileSink, ImportSession, LayerId
 from .plan import Plan
+from .reshape import memory_header
 
 _QEMU_IMG_SECONDS = 60
 
@@ -39,6 +42,7 @@ def fetch_files(plan: Plan, session: ImportSession, progress: Progress, undo: Un
             session.restore(LayerId(file.layer), sink, progress=progress.advance)
         _check_image(file, path)
         _rebase(plan, file, path)
+        _rename_memory(plan, file, path)
     pool.refresh(plan.target)
 
 
@@ -73,6 +77,17 @@ def _rebase(plan: Plan, file: File, path: Path) -> None:
         raise DevopsError(
             f"qemu-img could not rebase {path}: {' '.join(reason.split())}"
         ) from error
+
+
+def _rename_memory(plan: Plan, file: File, path: Path) -> None:
+    """libvirt brings a guest back under the name and UUID that its memory file tells."""
+    if file.role is not FileRole.MEMORY or plan.choices.name is None:
+        return
+    snapshots = chain.from_iterable(node.snapshots for node in plan.manifest.environment.nodes)
+    for snapshot in snapshots:
+        definition = parse(snapshot.xml).find("domain")
+        if snapshot.memory == file.path and definition is not None:
+            memory_header.rewrite_like(path, definition, paths=plan.paths)
 
 
 def _format_of(plan: Plan, exported_path: str) -> str:

@@ -165,21 +165,27 @@ def rewrite(
         os.fsync(file.fileno())
 
 
-def rewrite_like(path: Path, definition: etree._Element) -> None:
+def rewrite_like(
+    path: Path, definition: etree._Element, *, paths: Mapping[str, str] | None = None
+) -> None:
     """Let a memory file be that of a domain, of whose snapshot it is the memory.
 
-    :param definition: ``<domain>`` of that snapshot; names, UUID, networks and files are its own
+    :param definition: ``<domain>`` of that snapshot, whose name, UUID, networks and files it gets
+    :param paths: path of a file in that definition to its path here
     :raises FormatError: as :func:`rewrite`
     """
+    here = paths or {}
     cards = definition.findall("devices/interface")
     rewrite(
         path,
         name=definition.findtext("name") or "",
         uuid=definition.findtext("uuid") or "",
-        networks={
-            _value(card, "mac", "address"): _value(card, "source", "network") for card in cards
+        networks={_value(c, "mac", "address"): _value(c, "source", "network") for c in cards},
+        files={
+            disk.target: here.get(disk.path, disk.path)
+            for disk in disks_of(definition)
+            if disk.path
         },
-        files={disk.target: disk.path for disk in disks_of(definition) if disk.path},
     )
 
 
