@@ -166,6 +166,7 @@ class LayerCache:
     @contextmanager
     def _sound(self, session: ImportSession, layer: LayerId) -> Iterator[Entry]:
         """The entry, which is right and stays so in the block."""
+        self._make_directories()
         entry = self.entry(layer)
         for _ in range(_TRIES):
             self._fetcher(session).fetch(entry)  # another import may have given it up by now
