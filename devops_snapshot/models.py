@@ -102,10 +102,17 @@ class Export(Journey):
 
 
 class Import(Journey):
-    """One run of ``import-env``."""
+    """One run of ``import-env``.
+
+    :param making: what it makes, for whoever has to undo it: see :mod:`~.importer.journal`; empty
+        before it has begun, and once it has ended
+    :param place: the host and user whose lock it holds meanwhile
+    """
 
     bytes_received = models.BigIntegerField(default=0)
     bytes_written = models.BigIntegerField(default=0)
+    making = models.JSONField(default=dict, blank=True)
+    place = models.CharField(max_length=64, blank=True)
 
 
 class Underway(models.TextChoices):
