@@ -116,7 +116,7 @@ def _connect(client: paramiko.SSHClient, host: Host) -> None:
         reasons = {os.strerror(getattr(reason, "errno", 0)) for reason in error.errors.values()}
         raise _not_connected(Unreachable, host, ", ".join(sorted(reasons))) from error
     except (socket.gaierror, TimeoutError) as error:
-        raise _not_connected(Unreachable, host, str(error)) from error
+        raise _not_connected(Unreachable, host, error.strerror or str(error)) from error
     except (OSError, EOFError, paramiko.SSHException) as error:
         transport = client.get_transport()
         if transport and transport.is_active():  # it is connected: the keys are what is wrong

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -328,6 +330,51 @@ def test_verify_a_repository_without_exports(node: Node) -> None:
     done = node.dos("verify-exports")
     assert (done.code, done.out) == (0, "")
     assert done.err == f"No damage; there are no exports at {node.url}\n"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        {
+            "summary": {
+                "environment": 5,
+                "snapshots": "abc",
+                "nodes": 7,
+                "size": "big",
+                "host": None,
+            }
+        },
+        {"summary": {"snapshots": [1], "description": ["x"], "nodes": {}, "size": -5, "id": "0"}},
+        {"summary": {"snapshots": 5, "nodes": None, "size": 1e300, "deleted": True}},
+        {"summary": []},
+        {"summary": "abc"},
+        {"published": "2026-11-22T21:31:26"},
+        {"published": "0001-01-01T00:00:00+00:00"},
+        {"published": 5},
+        {"keep_seconds": 1e300},
+        {"keep_seconds": "long"},
+        {"keep_seconds": -5},
+        {"features": 5},
+    ],
+    ids=str,
+)
+def test_an_odd_export_hides_no_other(node: Node, head: dict[str, Any]) -> None:
+    """Whatever a stranger, or another release, has written."""
+    sound, odd, gone = (node.export(name) for name in ("one", "two", "three"))
+    for export_id in (odd, gone):
+        path = node.directory / f"exports/{export_id}.json"
+        path.write_bytes(resealed(path.read_bytes(), **head))
+    shutil.rmtree(node.directory.parent / "cache")
+    assert node.dos("delete-export", gone).code == 0
+    for command in (["list-exports"], ["undelete-export"], ["list-exports", "--deleted"]):
+        assert node.dos(*command).code == 0
+    listed = {one["id"]: one for one in node.dos("list-exports", "--json").json}
+    assert sound in listed
+    assert set(listed) <= {sound, odd}
+    assert not any(one["deleted"] for one in listed.values())
+    assert node.dos("storage-status", node.url).code == 0
+    assert node.dos("prune-exports", "--max-size", "1K").code == 0
+    assert sound in node.ids()
 
 
 def test_nothing_to_show(node: Node) -> None:

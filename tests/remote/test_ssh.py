@@ -118,7 +118,9 @@ def test_nobody_listens() -> None:
 
 
 def test_a_host_name_that_does_not_exist() -> None:
-    assert "Cannot connect to nowhere.invalid port 22" in failure("sftp://nowhere.invalid/srv")
+    message = failure("sftp://nowhere.invalid/srv")
+    assert message.startswith("Cannot connect to nowhere.invalid port 22: ")
+    assert "Errno" not in message
 
 
 def test_something_else_than_ssh_listens() -> None:

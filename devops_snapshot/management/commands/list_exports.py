@@ -15,6 +15,7 @@ from ...store import ExportEntry, Repository, deleted_exports, pinned_by, readab
 from ..arguments import add_storage_argument, storage_url
 from ..columns import fit, terminal_width
 from ..quantities import human_duration
+from ..summary import Summary
 
 _HEADERS = (
     "ID",
@@ -123,10 +124,11 @@ def _later(moment: datetime, time: timedelta) -> datetime | None:
 def _document(one: _Listed) -> dict[str, Any]:
     """For programs: what was always there, then what the storage node and its settings say."""
     entry = one.entry
+    identity = {"id": entry.id, "published": entry.published.isoformat()}
     return {
-        "id": entry.id,
-        "published": entry.published.isoformat(),
+        **identity,
         **entry.summary,
+        **identity,  # whatever the summary says
         "stored": entry.stored.isoformat(),
         "keep_seconds": None if entry.keep is None else int(entry.keep.total_seconds()),
         "expires": one.expires.isoformat() if one.expires else None,
@@ -138,16 +140,16 @@ def _document(one: _Listed) -> dict[str, Any]:
 
 def _row(one: _Listed, now: datetime) -> Sequence[object]:
     """One line; what another release did not write into its summary stays empty."""
-    told = one.entry.summary.get
+    told = Summary.of(one.entry.summary)
     return (
         one.entry.id,
-        told("environment", ""),
-        ", ".join(told("snapshots") or ["(definitions)"]),
-        told("description", ""),
-        told("host", ""),
+        told.environment,
+        ", ".join(told.snapshots or ["(definitions)"]),
+        told.description,
+        told.host,
         f"{one.entry.published:%Y-%m-%d %H:%M:%S}",
-        len(told("nodes", ())),
-        human_size(told("size", 0)),
+        len(told.nodes),
+        human_size(told.size),
         _expiry(one, now),
     )
 

@@ -12,6 +12,7 @@ from ...store import Expired, PrunePlan, Repository, plan_prune, prune
 from ..arguments import add_storage_argument, storage_url
 from ..columns import fit, terminal_width
 from ..quantities import counted, human_duration, size
+from ..summary import Summary
 
 
 class Command(DevopsCommand):
@@ -58,7 +59,7 @@ class Command(DevopsCommand):
             rows = [
                 (
                     item.entry.id,
-                    item.entry.summary.get("environment", ""),
+                    Summary.of(item.entry.summary).environment,
                     human_duration(item.age),
                     _reason(item),
                 )

@@ -14,6 +14,7 @@ from ..arguments import add_storage_argument, storage_url
 from ..chosen import LIST_DELETED_HINT, add_export_argument, by_id
 from ..columns import fit, terminal_width
 from ..each import for_each
+from ..summary import Summary
 
 _FLEXIBLE = {"ENVIRONMENT", "DESCRIPTION"}
 
@@ -77,8 +78,8 @@ class Command(DevopsCommand):
         rows = [
             (
                 entry.id,
-                entry.summary.get("environment", ""),
-                entry.summary.get("description", ""),
+                Summary.of(entry.summary).environment,
+                Summary.of(entry.summary).description,
                 f"{entry.published:%Y-%m-%d %H:%M:%S}",
             )
             for entry in deleted

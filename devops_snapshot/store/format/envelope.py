@@ -93,8 +93,8 @@ def decode_entry(
         keep = head.get("keep_seconds")
         return ExportEntry(
             id=export_id,
-            published=datetime.fromisoformat(head["published"]),
-            summary=head["summary"],
+            published=_moment(head["published"]),
+            summary=dict(head["summary"]),
             stored=stored,
             keep=None if keep is None else timedelta(seconds=keep),
             data=_data(head),
@@ -121,6 +121,13 @@ def _check(head: Mapping[str, Any], export_id: str, where: str) -> None:
 def _data(head: Mapping[str, Any]) -> int | None:
     """Earlier releases did not tell."""
     return int(head["data"]) if "data" in head else None
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text} has no time zone")
+    return moment
 
 
 def _layers(head: Mapping[str, Any], where: str) -> list[LayerId]:

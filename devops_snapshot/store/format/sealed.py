@@ -81,7 +81,7 @@ def well_formed(where: str) -> Iterator[None]:
     """Turn what a missing field, or one of another type, causes into a :class:`FormatError`."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise damaged(where, f"a field is missing or makes no sense ({error!r})") from error
 
 
