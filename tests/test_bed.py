@@ -177,6 +177,49 @@ def test_signals_reach_a_command_on_a_host(bed: Bed) -> None:
         assert process.wait(10) == 7
 
 
+@pytest.mark.parametrize(
+    ("ending", "status"), [("sys.exit(7)", 7), ("os.kill(os.getpid(), 15)", -15)]
+)
+def test_python_is_as_if_it_were_started_each_time(bed: Bed, ending: str, status: int) -> None:
+    alpha = bed.host("alpha")
+    code = f"""
+import os, sys
+print(sys.stdin.read(), os.getcwd(), sorted(os.environ.items()), sys.argv, sys.path, __name__)
+print([name for name in sys.modules if name.startswith(("devops_snapshot", "tests"))])
+print([stream.seekable() for stream in (sys.stdin, sys.stdout, sys.stderr)])
+print([(stream.encoding, stream.errors) for stream in (sys.stdin, sys.stdout, sys.stderr)])
+print("complaint", file=sys.stderr, flush=True)
+sys.stdout.flush()
+import devops_snapshot
+{ending}
+"""
+    for _ in range(2):
+        seen = {
+            (done.returncode, done.stdout, done.stderr)
+            for done in (
+                alpha.python("-c", code, "x", check=False, env={"WHO": "me"}, input="said"),
+                alpha.run(
+                    [sys.executable, "-c", code, "x"], check=False, env={"WHO": "me"}, input="said"
+                ),
+            )
+        }
+        assert len(seen) == 1, seen
+    [(code, output, complaint)] = seen
+    assert (code, complaint) == (status, "complaint\n")
+    assert output.startswith(f"said {alpha.home}")
+    assert "\n[]\n" in output
+
+
+def test_python_that_takes_too_long_is_killed(bed: Bed) -> None:
+    alpha = bed.host("alpha")
+    script = "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(60)"
+    with pytest.raises(subprocess.TimeoutExpired):
+        alpha.python("-c", script, timeout=1)
+    pid = (alpha.home / "pid").read_text()
+    wait_until(lambda: alpha.run(["test", "-e", f"/proc/{pid}"], check=False).returncode != 0)
+    assert alpha.python("-m", "this").stdout.startswith("The Zen")
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize(
     "arguments", [pytest.param("", marks=NEEDS_NAMESPACES), "namespaces=False"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,8 @@ SETTINGS = {"DJANGO_SETTINGS_MODULE": "devops_snapshot.settings"}
 
 def python(place: Place, code: str) -> str:
     """Run code on a host with Django set up, as a script of a user would."""
-    command = [sys.executable, "-c", f"import django; django.setup()\n{code}"]
-    return place.host.run(command, env={**place.env, **SETTINGS}).stdout
+    whole = f"import django; django.setup()\n{code}"
+    return place.host.python("-c", whole, env={**place.env, **SETTINGS}).stdout
 
 
 def tree(place: Place, node: str) -> str:

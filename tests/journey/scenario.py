@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,8 +55,8 @@ class Place:
 
     def records(self, name: str = NAME) -> dict[str, Any]:
         """See :mod:`tests.journey.records`."""
-        command = [sys.executable, "-m", "tests.journey.records", name]
-        return json.loads(self.host.run(command, env=self.env).stdout)
+        done = self.host.python("-m", "tests.journey.records", name, env=self.env)
+        return json.loads(done.stdout)
 
     def devices(self, name: str = NAME) -> dict[str, Any]:
         """What a guest can see of its machine: everything but files and what QEMU was told."""

@@ -6,7 +6,6 @@ One journey is made for each database; the tests look at different sides of it.
 from __future__ import annotations
 
 import hashlib
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -210,8 +209,8 @@ def test_the_journey_is_on_record(trip: Trip) -> None:
     settings = {"DJANGO_SETTINGS_MODULE": "devops_snapshot.settings"}
 
     def rows(place: Place, model: str) -> str:
-        command = [sys.executable, "-c", code.format(model=model)]
-        return place.host.run(command, env={**place.env, **settings}).stdout
+        env = {**place.env, **settings}
+        return place.host.python("-c", code.format(model=model), env=env).stdout
 
     assert trip.first["id"] in rows(trip.alpha, "Export")
     assert '"done"' in rows(trip.alpha, "Export")
