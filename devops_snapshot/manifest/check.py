@@ -7,24 +7,35 @@ row of a node means the domain that came with it.
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import chain
 
 from ..errors import DevopsError, FormatError, UnsupportedError
 from ..snapshot.domain_xml import disks_of, parse
 from ..snapshot.metadata import SnapshotMetadata, parse_snapshot
 from . import document
+from .check_networks import (
+    LONGEST,
+    UUID,
+    check_addresses,
+    check_networks,
+    check_nwfilters,
+    once,
+)
 from .definition import Definition, check_definition
 
 _LIBVIRT = "devops.driver.libvirt"
 _IMAGE_FORMATS = ("qcow2", "raw")
 _MEMORY_FORMAT = "memory"
-FORWARD_MODES = (None, "nat", "route")
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}", re.IGNORECASE)
-_LONGEST = 255  # characters of a name in the database, and bytes of a file name
+
+
+@dataclass(frozen=True)
+class _Plugs:
+    """What the machines of an environment may be plugged into, by name in libvirt."""
+
+    networks: frozenset[str]
+    nwfilters: frozenset[str]
 
 
 def check_manifest(manifest: document.Manifest) -> None:
@@ -37,16 +48,16 @@ def check_manifest(manifest: document.Manifest) -> None:
     files = _check_files(manifest.files)
     _check_names(environment)
     _check_drivers(environment)
-    networks = _check_networks(environment)
-    _check_addresses(environment)
+    plugs = _Plugs(check_networks(environment), check_nwfilters(environment))
+    check_addresses(environment)
     volumes = chain.from_iterable(
         [*(group.volumes for group in environment.groups), *(n.volumes for n in environment.nodes)]
     )
     for volume in volumes:
         _check_volume(volume, files)
-    definitions = [_check_node(node, files, networks) for node in environment.nodes]
-    _once("domain", (definition.name for definition in definitions))
-    _once("domain UUID", (definition.uuid for definition in definitions))
+    definitions = [_check_node(node, files, plugs) for node in environment.nodes]
+    once("domain", (definition.name for definition in definitions))
+    once("domain UUID", (definition.uuid for definition in definitions))
 
 
 def definition_of(node: document.Node) -> Definition:
@@ -71,7 +82,8 @@ def check_memory(node: document.Node, snapshot: document.Snapshot, xml: str) -> 
         disk.target for disk in disks_of(saved.root) if disk.path and disk.target not in known
     ]
     own = definition_of(node)
-    if strange or saved.uuid != own.uuid or not saved.networks <= own.networks:
+    elsewhere = saved.networks - own.networks or saved.nwfilters - own.nwfilters
+    if strange or elsewhere or saved.uuid != own.uuid:
         raise FormatError(f"{owner} is that of another machine than the snapshot's")
 
 
@@ -101,7 +113,7 @@ def _check_file_name(file: document.File) -> None:
         not name
         or name.startswith(".")
         or not name.isprintable()
-        or len(name.encode()) > _LONGEST
+        or len(name.encode()) > LONGEST
         or not file.path.startswith("/")
     ):
         raise FormatError(f"the manifest names a file {file.path!r}, which is no file name")
@@ -119,8 +131,8 @@ def _check_names(environment: document.Environment) -> None:
         named += [("node", node.name), *(("volume", v.name) for v in node.volumes)]
         named += [("snapshot", snapshot.name) for snapshot in node.snapshots]
     for kind, name in named:
-        if not name or "/" in name or not name.isprintable() or len(name) > _LONGEST:
-            raise FormatError(f"the manifest has {name[:_LONGEST]!r} as the name of a {kind}")
+        if not name or "/" in name or not name.isprintable() or len(name) > LONGEST:
+            raise FormatError(f"the manifest has {name[:LONGEST]!r} as the name of a {kind}")
 
 
 def _check_drivers(environment: document.Environment) -> None:
@@ -140,56 +152,6 @@ def _check_drivers(environment: document.Environment) -> None:
                 raise FormatError(f"group {group.name!r} has a row of class {name!r}")
 
 
-def _check_networks(environment: document.Environment) -> frozenset[str]:
-    """Their names in libvirt."""
-    networks = [l2.network for l2 in environment.networks if l2.network is not None]
-    for network in networks:
-        _check_network(network)
-    _once("network", (network.name for network in networks))
-    _once("network UUID", (network.uuid for network in networks))
-    return frozenset(network.name for network in networks)
-
-
-def _check_network(network: document.Network) -> None:
-    where = f"network {network.name!r}"
-    if network.forward_mode not in FORWARD_MODES:
-        raise UnsupportedError(
-            f"{where} has forward mode {network.forward_mode!r}, which cannot be imported yet"
-        )
-    if not _UUID.fullmatch(network.uuid):
-        raise FormatError(f"{where} has the UUID {network.uuid!r}")
-    if network.mac is not None and not _MAC.fullmatch(network.mac):
-        raise FormatError(f"{where} has the MAC address {network.mac!r}")
-    if network.ip is not None:
-        _check_subnet(where, f"{network.ip}/{network.prefix}")
-    ends = filter(None, (network.dhcp_start, network.dhcp_end))
-    for address in [*ends, *(host.ip for host in network.dhcp_hosts)]:
-        _check_address(where, address)
-
-
-def _check_addresses(environment: document.Environment) -> None:
-    for pool in environment.address_pools:
-        _check_subnet(f"address pool {pool.name!r}", pool.net)
-    for node in environment.nodes:
-        for interface in node.interfaces:
-            for address in interface.addresses:
-                _check_address(f"node {node.name!r}", address)
-
-
-def _check_subnet(where: str, subnet: str) -> None:
-    try:
-        ipaddress.ip_interface(subnet)
-    except ValueError:
-        raise FormatError(f"{where} has the subnet {subnet!r}") from None
-
-
-def _check_address(where: str, address: str) -> None:
-    try:
-        ipaddress.ip_address(address)
-    except ValueError:
-        raise FormatError(f"{where} has the address {address!r}") from None
-
-
 def _check_volume(volume: document.Volume, files: Mapping[str, document.File]) -> None:
     """A row's file is deleted with the row, and its format is what overlays believe."""
     path = volume.params.get("uuid")
@@ -204,20 +166,20 @@ def _check_volume(volume: document.Volume, files: Mapping[str, document.File]) -
 
 
 def _check_node(
-    node: document.Node, files: Mapping[str, document.File], networks: frozenset[str]
+    node: document.Node, files: Mapping[str, document.File], plugs: _Plugs
 ) -> Definition:
     definition = definition_of(node)
     owner = f"node {node.name!r}"
-    if node.params.get("uuid") != definition.uuid or not _UUID.fullmatch(definition.uuid):
+    if node.params.get("uuid") != definition.uuid or not UUID.fullmatch(definition.uuid):
         raise FormatError(
             f"{owner} has UUID {node.params.get('uuid')!r} by its row "
             f"and {definition.uuid!r} by its definition"
         )
     _check_disks(definition, owner, files)
-    _check_plugs(definition, owner, networks)
+    _check_plugs(definition, owner, plugs)
     for snapshot in node.snapshots:
-        _check_snapshot(snapshot, definition, owner, files, networks)
-    _once(f"snapshot of {owner}", (snapshot.name for snapshot in node.snapshots))
+        _check_snapshot(snapshot, definition, owner, files, plugs)
+    once(f"snapshot of {owner}", (snapshot.name for snapshot in node.snapshots))
     return definition
 
 
@@ -237,11 +199,13 @@ def _check_disks(definition: Definition, owner: str, files: Mapping[str, documen
             )
 
 
-def _check_plugs(definition: Definition, owner: str, networks: frozenset[str]) -> None:
-    for name in sorted(definition.networks - networks):
+def _check_plugs(definition: Definition, owner: str, plugs: _Plugs) -> None:
+    for name in sorted(definition.networks - plugs.networks):
         raise FormatError(
             f"{owner} is plugged into the network {name!r}, which is not in the export"
         )
+    for name in sorted(definition.nwfilters - plugs.nwfilters):
+        raise FormatError(f"{owner} has the network filter {name!r}, which is not in the export")
 
 
 def _check_snapshot(
@@ -249,7 +213,7 @@ def _check_snapshot(
     domain: Definition,
     node: str,
     files: Mapping[str, document.File],
-    networks: frozenset[str],
+    plugs: _Plugs,
 ) -> None:
     owner = f"{node} at {snapshot.name!r}"
     found = _read(snapshot, owner)
@@ -266,7 +230,7 @@ def _check_snapshot(
         if (definition.name, definition.uuid) != (domain.name, domain.uuid):
             raise FormatError(f"the snapshot of {owner} is that of {definition.name!r}")
         _check_disks(definition, owner, files)
-        _check_plugs(definition, owner, networks)
+        _check_plugs(definition, owner, plugs)
 
 
 def _read(snapshot: document.Snapshot, owner: str) -> SnapshotMetadata:
@@ -282,11 +246,3 @@ def definitions_in(snapshot: document.Snapshot, owner: str) -> Iterator[Definiti
     for tag in ("domain", "inactiveDomain"):
         for found in root.findall(tag):
             yield check_definition(owner, found)
-
-
-def _once(kind: str, names: Iterable[str]) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise FormatError(f"the manifest has the {kind} {name!r} twice")
-        seen.add(name)

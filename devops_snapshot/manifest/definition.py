@@ -33,7 +33,8 @@ _DEVICES = {
         "geometry backingStore mirror".split()
     ),
     "controller": _PLACE | frozenset("driver target model master".split()),
-    "interface": _PLACE | frozenset("mac source target model driver link mtu boot".split()),
+    "interface": _PLACE
+    | frozenset("mac source target model driver link mtu boot filterref".split()),
     "serial": _CHARACTER_DEVICE,
     "console": _CHARACTER_DEVICE,
     "channel": _CHARACTER_DEVICE,
@@ -89,6 +90,7 @@ class Definition:
 
     :param type: ``kvm`` or ``qemu``
     :param networks: names of the networks that it is plugged into
+    :param nwfilters: names of the filters of its traffic
     """
 
     name: str
@@ -96,6 +98,7 @@ class Definition:
     type: str
     architecture: str
     networks: frozenset[str]
+    nwfilters: frozenset[str]
     root: etree._Element
 
 
@@ -115,12 +118,14 @@ def check_definition(owner: str, root: etree._Element) -> Definition:
             f"the definition of {owner} has {fault}, which no environment of fuel-devops has"
         )
     sources = root.findall("devices/interface/source")
+    nwfilters = root.findall("devices/interface/filterref")
     return Definition(
         name=name,
         uuid=uuid,
         type=kind,
         architecture=machine.get("arch", ""),
         networks=frozenset(source.get("network", "") for source in sources),
+        nwfilters=frozenset(nwfilter.get("filter", "") for nwfilter in nwfilters),
         root=root,
     )
 
@@ -162,6 +167,9 @@ def _device_faults(device: etree._Element) -> Iterator[str]:
         yield f"<{tag} type={kind!r}>"
     if tag == "disk":
         yield from _disk_faults(device)
+    elif tag == "interface":
+        for nwfilter in device.findall("filterref"):
+            yield from _foreign(nwfilter, ())
     elif tag == "rng":
         yield from _entropy_faults(device)
     elif tag == "graphics":

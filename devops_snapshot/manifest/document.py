@@ -95,6 +95,7 @@ class DhcpHost(Document):
 class Network(Document):
     """A libvirt network, taken apart: an import builds its own XML from these values only.
 
+    :param bridge: libvirt's choice, but with forward mode ``bridge`` one of the host's own
     :param mac: of the bridge: guests that come back from memory have it in their ARP caches
     """
 
@@ -114,12 +115,27 @@ class Network(Document):
     xml: str
 
 
+class NwFilter(Document):
+    """A libvirt network filter, taken apart: an import builds its own XML from these values only.
+
+    :param includes: name of the filter of the network; None: this is one
+    :param blocked: it drops all traffic
+    """
+
+    name: str
+    includes: str | None
+    blocked: bool
+
+
 class L2NetworkDevice(Row):
+    """:param nwfilter: None where the driver is to have none"""
+
     name: str
     created: datetime.datetime
     address_pool: int | None
     params: dict[str, Any]
     network: Network | None
+    nwfilter: NwFilter | None = None
 
 
 class Volume(Row):
@@ -137,6 +153,8 @@ class DiskDevice(Row):
 
 
 class Interface(Row):
+    """:param nwfilter: None where the driver is to have none"""
+
     label: str | None
     mac_address: str
     type: str
@@ -144,6 +162,7 @@ class Interface(Row):
     l2_network_device: int | None
     params: dict[str, Any]
     addresses: tuple[str, ...]
+    nwfilter: NwFilter | None = None
 
 
 class NetworkConfig(Row):

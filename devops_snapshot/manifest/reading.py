@@ -16,6 +16,8 @@ from ..hypervisor import asking
 from ..snapshot.domain_xml import parse, serialise
 from ..snapshot.metadata import SnapshotMetadata
 from . import document
+from .nwfilters import filter_of_interface, filter_of_network
+from .plugs import name_networks
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,13 @@ class NodeParts:
 def read_environment(
     environment: Any, *, parts: Mapping[int, NodeParts], volumes: set[int]
 ) -> document.Environment:
-    """The environment's rows and networks.
+    """The environment's rows, networks and filters.
 
     :param parts: by id of the node
     :param volumes: ids of the volumes that are exported
+    :raises UnsupportedError: a network filter has rules of somebody's own
     """
+    networks = networks_by_mac(environment)
     return document.Environment(
         id=environment.id,
         name=environment.name,
@@ -51,11 +55,25 @@ def read_environment(
             )
             for pool in environment.get_address_pools()
         ),
-        groups=tuple(_group(group, parts, volumes) for group in environment.get_groups()),
+        groups=tuple(_group(group, parts, volumes, networks) for group in environment.get_groups()),
     )
 
 
-def _group(group: Any, parts: Mapping[int, NodeParts], volumes: set[int]) -> document.Group:
+def networks_by_mac(environment: Any) -> dict[str, str]:
+    """MAC address (lower case) to the name in libvirt of the network that the card is in."""
+    rows = environment.get_env_l2_network_devices()
+    names = {row.id: network.name for row in rows if (network := read_network(row)) is not None}
+    cards = [card for node in environment.get_nodes() for card in node.interface_set.all()]
+    return {
+        card.mac_address.lower(): names[card.l2_network_device_id]
+        for card in cards
+        if card.l2_network_device_id in names
+    }
+
+
+def _group(
+    group: Any, parts: Mapping[int, NodeParts], volumes: set[int], networks: Mapping[str, str]
+) -> document.Group:
     driver = group.driver
     return document.Group(
         id=group.id,
@@ -72,7 +90,7 @@ def _group(group: Any, parts: Mapping[int, NodeParts], volumes: set[int]) -> doc
             for pool in group.get_network_pools()
         ),
         volumes=_volumes(group.get_volumes(), volumes),
-        nodes=tuple(_node(node, parts[node.id], volumes) for node in group.get_nodes()),
+        nodes=tuple(_node(node, parts[node.id], volumes, networks) for node in group.get_nodes()),
     )
 
 
@@ -90,7 +108,10 @@ def _volumes(rows: Any, wanted: set[int]) -> tuple[document.Volume, ...]:
     )
 
 
-def _node(node: Any, parts: NodeParts, volumes: set[int]) -> document.Node:
+def _node(
+    node: Any, parts: NodeParts, volumes: set[int], networks: Mapping[str, str]
+) -> document.Node:
+    name_networks(parts.definition, networks)
     return document.Node(
         id=node.id,
         name=node.name,
@@ -119,7 +140,7 @@ def _node(node: Any, parts: NodeParts, volumes: set[int]) -> document.Node:
             if row.id in parts.disks
         ),
         domain_xml=serialise(parts.definition),
-        snapshots=tuple(_snapshot(snapshot) for snapshot in parts.snapshots),
+        snapshots=tuple(_snapshot(snapshot, networks) for snapshot in parts.snapshots),
     )
 
 
@@ -133,10 +154,13 @@ def _interface(row: Any) -> document.Interface:
         l2_network_device=row.l2_network_device_id,
         params=row.params,
         addresses=tuple(str(a.ip_address) for a in row.address_set.order_by("id")),
+        nwfilter=filter_of_interface(row),
     )
 
 
-def _snapshot(snapshot: SnapshotMetadata) -> document.Snapshot:
+def _snapshot(snapshot: SnapshotMetadata, networks: Mapping[str, str]) -> document.Snapshot:
+    root = parse(snapshot.xml)
+    name_networks(root, networks)
     return document.Snapshot(
         name=snapshot.name,
         parent=snapshot.parent,
@@ -145,7 +169,7 @@ def _snapshot(snapshot: SnapshotMetadata) -> document.Snapshot:
         state=snapshot.state.value,
         memory=snapshot.memory_path,
         internal=snapshot.internal,
-        xml=snapshot.xml,
+        xml=serialise(root),
     )
 
 
@@ -157,6 +181,7 @@ def _l2_device(row: Any) -> document.L2NetworkDevice:
         address_pool=row.address_pool_id,
         params=row.params,
         network=read_network(row),
+        nwfilter=filter_of_network(row),
     )
 
 

@@ -35,6 +35,10 @@ def network(d: dict[str, Any]) -> dict[str, Any]:
     return group(d)["l2_network_devices"][0]["network"]
 
 
+def l2(d: dict[str, Any]) -> dict[str, Any]:
+    return group(d)["l2_network_devices"][0]
+
+
 def put(place: Callable[[dict[str, Any]], dict[str, Any]], **values: object) -> Change:
     return lambda d: place(d).update(values)
 
@@ -129,6 +133,45 @@ def interface(d: dict[str, Any]) -> dict[str, Any]:
     return node(d)["interfaces"][0]
 
 
+def vlans(value: object) -> Change:
+    return put(lambda d: l2(d)["params"], vlan_ifaces=value)
+
+
+def parent(**values: object) -> Change:
+    return put(lambda d: l2(d)["params"], parent_iface=values)
+
+
+def add_nwfilters(d: dict[str, Any]) -> None:
+    """As an export has them whose driver has ``enable_nwfilters``."""
+    name, mac = "trip_admin", interface(d)["mac_address"]
+    card = f"{name}_{mac}"
+    l2(d)["nwfilter"] = {"name": name, "includes": None, "blocked": False}
+    interface(d)["nwfilter"] = {"name": card, "includes": name, "blocked": True}
+    reference = f"<filterref filter='{card}'/></interface>"
+    for owner, key in ((node(d), "domain_xml"), (snapshot(d), "xml")):
+        owner[key] = owner[key].replace("</interface>", reference, 1)
+
+
+def filtered(place: Callable[[dict[str, Any]], dict[str, Any]], **values: object) -> Change:
+    """Network filters, one of them with other values."""
+
+    def change(d: dict[str, Any]) -> None:
+        add_nwfilters(d)
+        place(d)["nwfilter"].update(values)
+
+    return change
+
+
+def filter_of_nobody(d: dict[str, Any]) -> None:
+    add_nwfilters(d)
+    interface(d)["nwfilter"] = None
+
+
+def filter_with_parameters(d: dict[str, Any]) -> None:
+    nwfilter = "<filterref filter='x'><parameter/></filterref>"
+    in_definition("</interface>", f"{nwfilter}</interface>")(d)
+
+
 CHANGES: dict[str, tuple[Change, str]] = {
     "environment's name leaves the pool": (
         named(environment, "../../etc"),
@@ -188,6 +231,22 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "lease for no address": (put(network, dhcp_start="x"), "'x'"),
     "network's UUID that is none": (put(network, uuid="x"), "UUID"),
     "network of the host's": (put(network, forward_mode="hostdev"), "forward mode 'hostdev'"),
+    "bridge of no device": (put(network, forward_mode="bridge", bridge="br0;x"), "'br0;x'"),
+    "bridge of no name": (put(network, forward_mode="bridge", bridge=None), "bridge None"),
+    "VLAN that is none": (vlans([100, 4095]), "VLAN 4095"),
+    "VLAN that is a text": (vlans(["1;reboot"]), "VLAN '1;reboot'"),
+    "VLANs that are none": (vlans("100"), "strange kind"),
+    "VLAN of a parent that is none": (parent(phys_dev="eth0", tag=0), "VLAN 0"),
+    "parent that is an option": (parent(phys_dev="-batch"), "parent_iface '-batch'"),
+    "parent that is a path": (parent(phys_dev="../x"), "parent_iface"),
+    "parent that is another's": (parent(l2_net_dev="other"), "'other', which is not in the export"),
+    "filter of the host's": (filtered(l2, name="clean-traffic"), "'clean-traffic' as the name"),
+    "filter of a path": (filtered(interface, name="../../x"), "as the name of a network filter"),
+    "filter that includes another": (filtered(l2, includes="clean-traffic"), "as the name"),
+    "card's filter that includes another": (filtered(interface, includes="x"), "as the name"),
+    "filter of nobody": (filter_of_nobody, "network filter 'trip_admin_.*not in the export"),
+    "filter with parameters": (filter_with_parameters, "<parameter> in <filterref>"),
+    "card's MAC address that is none": (put(interface, mac_address="../x"), "MAC address"),
     "address pool that is none": (put(pool, net="everything"), "everything"),
     "address that is none": (put(interface, addresses=["10.0.0.999"]), "10.0.0.999"),
 }
@@ -205,6 +264,18 @@ def test_is_refused(change: Change, told: str) -> None:
     with pytest.raises((FormatError, UnsupportedError), match=told) as caught:
         check_manifest(manifest_of(changed))
     assert "\n" not in str(caught.value)
+
+
+def test_vlans_bridges_and_filters_are_fine() -> None:
+    changed = document()
+    add_nwfilters(changed)
+    put(network, forward_mode="bridge", bridge="br-lan.7")(changed)
+    vlans([1, 4094])(changed)
+    put(
+        lambda d: group(d)["l2_network_devices"][1]["params"],
+        parent_iface={"phys_dev": None, "l2_net_dev": l2(changed)["name"], "tag": 4094},
+    )(changed)
+    check_manifest(manifest_of(changed))
 
 
 def test_entities_are_not_resolved() -> None:

@@ -22,8 +22,18 @@ def test_a_manifest_of_the_first_release_is_read_and_is_fine() -> None:
     assert manifest.current == "deployed"
 
 
+def saved(changed: dict[str, Any]) -> dict[str, Any]:
+    """The document after a load and a save, without what its release did not know."""
+    again: dict[str, Any] = json.loads(manifest_of(changed).to_json())
+    for group in again["environment"]["groups"]:
+        cards = [card for node in group["nodes"] for card in node["interfaces"]]
+        for row in (*group["l2_network_devices"], *cards):
+            assert row.pop("nwfilter") is None
+    return again
+
+
 def test_a_load_and_a_save_change_nothing() -> None:
-    assert json.loads(manifest_of(document()).to_json()) == document()
+    assert saved(document()) == document()
 
 
 def test_the_published_schema_is_what_the_types_imply() -> None:
@@ -63,7 +73,7 @@ def test_fields_of_a_later_release_survive() -> None:
     later["mood"] = "hopeful"
     later["environment"]["groups"][0]["nodes"][0]["colour"] = {"red": 1}
     later["files"][0]["checksums"] = ["a", "b"]
-    assert json.loads(manifest_of(later).to_json()) == later
+    assert saved(later) == later
 
 
 @pytest.mark.parametrize(

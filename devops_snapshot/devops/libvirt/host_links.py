@@ -55,9 +55,11 @@ class HostLinks:
         """Take one VLAN off a device, under a device ``<device>.<tag>`` unless that is there.
 
         :param alias: for the new device
-        :returns: its name; it is up
+        :returns: its name; both are up
+        :raises NotFoundError: the device is not there
         """
-        name = f"{device}.{tag}"
+        name = f"{self.get(device).name}.{tag}"
+        self._ip("link", "set", "dev", device, "up")
         if self.find(name) is None:
             self._ip("link", "add", "link", device, "name", name, "type", "vlan", "id", str(tag))
             self._ip("link", "set", "dev", name, "alias", alias)
@@ -65,7 +67,7 @@ class HostLinks:
         return name
 
     def plug(self, name: str, bridge: str) -> None:
-        """Make a device a port of a bridge; nothing happens if it is.
+        """Make a device a port of a bridge, and bring it up; nothing happens if it is a port.
 
         :raises ConflictError: it is a port of another, or the host goes through it
         """
@@ -79,7 +81,7 @@ class HostLinks:
                 f"network device {name} has the host's default route, which would be cut off",
                 hint="Plug it into a bridge of the host's own, and use forward mode 'bridge'",
             )
-        self._ip("link", "set", "dev", name, "master", bridge)
+        self._ip("link", "set", "dev", name, "master", bridge, "up")
 
     def remove(self, name: str, *, alias: str) -> None:
         """Delete a device, if it is there and has that alias."""

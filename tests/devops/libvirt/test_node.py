@@ -379,7 +379,7 @@ def test_what_is_not_supported_is_refused(
 
 def test_a_vnc_password_that_is_too_long_is_refused(alpha: Host) -> None:
     builder = Builder(alpha, vnc_password="123456789")
-    with pytest.raises(TemplateError, match="vnc_password .* longer than 8 characters"):
+    with pytest.raises(TemplateError, match=r"vnc_password .* longer than 8 characters"):
         builder.node("admin").define()
     builder.node("slave-01", has_vnc=False).define()
 

@@ -113,7 +113,7 @@ def test_a_filter_of_that_name_is_left_alone(alpha: Host, name: str) -> None:
 def test_what_cannot_be_defined_leaves_no_filter(alpha: Host) -> None:
     device, node = made(alpha, enable_nwfilters=True)
     node.boot = ["floppy-disk"]
-    with pytest.raises(HypervisorError, match="cannot define domain .*boot"):
+    with pytest.raises(HypervisorError, match=r"cannot define domain .*boot"):
         node.define()
     assert filters(alpha) == ["env_private"]
     device.remove()
