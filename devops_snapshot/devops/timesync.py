@@ -1,11 +1,14 @@
-"""Set the clocks of guests over SSH: after a revert they are as old as the snapshot."""
+"""Set the clocks of guests: after a revert they are as old as the snapshot.
+
+A guest agent is asked first, which needs no network; otherwise it goes over SSH.
+"""
 
 from __future__ import annotations
 
 import io
 import logging
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +16,9 @@ from dataclasses import dataclass, field
 import paramiko
 from django.conf import settings
 
+from ..errors import HypervisorError
+from .libvirt.guest_agent import read_clock, set_clock
+from .libvirt.node import LibvirtNode
 from .models import Environment, Node
 
 CONNECT_TIMEOUT = 10.0  # seconds
@@ -71,7 +77,6 @@ def sync_time(
 ) -> list[ClockResult]:
     """Set the clocks of these nodes (by default all that run) to this host's.
 
-    The admin node comes first, since the others may take the time from it; those follow at once.
     Nothing is raised for a guest that cannot be reached: its result says why.
     """
     if node_names is None:
@@ -79,6 +84,34 @@ def sync_time(
     else:
         nodes = [environment.get_node(name=name) for name in node_names]
     nodes = [node for node in nodes if node.name not in skip]
+    by_agent = {node.name: result for node in nodes if (result := _ask_agent(node))}
+    nodes = [node for node in nodes if node.name not in by_agent]
+    return sorted(
+        [*by_agent.values(), *_over_ssh(environment, nodes)], key=lambda result: result.node_name
+    )
+
+
+def _ask_agent(node: Node) -> ClockResult | None:
+    """Set the clock without a network; None where no agent answers."""
+    if not isinstance(node, LibvirtNode):
+        return None
+    domain = node.domain
+    try:
+        before = read_clock(domain)
+        if before is None:
+            return None
+        return ClockResult(node.name, before=_date(before), after=_date(set_clock(domain)))
+    except HypervisorError as error:
+        return ClockResult(node.name, error=error.message)
+
+
+def _date(seconds: float) -> str:
+    """As ``date`` would tell it."""
+    return time.strftime("%a %b %d %H:%M:%S UTC %Y", time.gmtime(seconds))
+
+
+def _over_ssh(environment: Environment, nodes: Sequence[Node]) -> list[ClockResult]:
+    """The admin node comes first, since the others may take the time from it."""
     if not nodes:
         return []
     admin = _ask_admin(environment)
@@ -86,8 +119,7 @@ def sync_time(
     first = [guest for guest, node in zip(guests, nodes, strict=True) if node.is_admin]
     others = [guest for guest in guests if guest not in first]
     with ThreadPoolExecutor(max_workers=16) as threads:
-        results = [*threads.map(_sync_guest, first), *threads.map(_sync_guest, others)]
-    return sorted(results, key=lambda result: result.node_name)
+        return [*threads.map(_sync_guest, first), *threads.map(_sync_guest, others)]
 
 
 def _guest(node: Node, admin: _Admin) -> _Guest:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from ..console import human_size, progress_bars
 from ..errors import DevopsError, UsageError
 from ..remote.url import parse
 from ..snapshot import Waiting
+from .quantities import human_duration
 
 LONGEST_URL = 1024  # characters; what the records take
 
@@ -52,6 +53,19 @@ def tell_waiting(waits: Sequence[Waiting], tell: Callable[[str], object]) -> Non
     """Say which layers could not be removed or merged yet."""
     for wait in waits:
         tell(f"Not merged yet ({human_size(wait.size)}): {wait}")
+
+
+def tell_clocks(
+    environment: str, behind: Mapping[str, datetime.timedelta], tell: Callable[[str], object]
+) -> None:
+    """Say how far guests that came back from memory are behind; all were frozen together."""
+    late = [node for node, lag in behind.items() if lag.total_seconds() >= 1]
+    if late:
+        lag = human_duration(max(behind.values()))
+        tell(
+            f"Clocks are {lag} behind on {', '.join(late)}: "
+            f"'dos.py time-sync {environment}' sets them"
+        )
 
 
 def add_storage_argument(parser: CommandParser) -> None:

@@ -7,6 +7,7 @@ failure. ``metadata`` is what libvirt knows of snapshots, ``overlays``, ``layers
 with files, ``domain_xml`` with what is written in definitions.
 """
 
+from .clocks import clocks_behind
 from .create import SnapshotResult, create
 from .delete import Deletion, delete
 from .listing import ListedSnapshot, list_snapshots
@@ -19,6 +20,7 @@ __all__ = [
     "ListedSnapshot",
     "SnapshotResult",
     "Waiting",
+    "clocks_behind",
     "create",
     "delete",
     "keep_promises_of",

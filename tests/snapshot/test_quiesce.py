@@ -11,6 +11,7 @@ from pathlib import Path
 import libvirt
 import pytest
 
+from devops_snapshot.devops.libvirt.guest_agent import read_clock, set_clock
 from devops_snapshot.hypervisor import RunState, run_state
 from devops_snapshot.snapshot import quiesce
 from devops_snapshot.snapshot.freeze import frozen
@@ -250,3 +251,21 @@ def test_guests_that_have_none(guest: Guest, caplog: pytest.LogCaptureFixture) -
     assert caplog.text == ""
     for domain in (without, paused):
         domain.destroy()
+
+
+def test_the_clock_of_a_guest_with_an_agent(guest: Guest) -> None:
+    """It is set without any network; ``hwclock``, which the agent calls, may fail in the guest."""
+    guest.run("date -s @1000000000")
+    before = read_clock(guest.domain)
+    assert before is not None
+    assert before == pytest.approx(1000000000, abs=10)
+    assert set_clock(guest.domain) == pytest.approx(time.time(), abs=3)
+    assert int(guest.run("date +%s")) == pytest.approx(time.time(), abs=3)
+
+
+def test_no_agent_tells_no_time(guest: Guest) -> None:
+    guest.run("killall -STOP qemu-ga")
+    try:
+        assert read_clock(guest.domain) is None
+    finally:
+        guest.run("killall -CONT qemu-ga")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
+from django.core.management import call_command
 from django.core.management.base import CommandParser
 from tabulate import tabulate
 
 from ...console import DevopsCommand, human_size
+from ...errors import DevopsError
 from ...importer import (
     Choices,
     Ending,
@@ -18,7 +22,15 @@ from ...importer import (
     plan_import,
 )
 from ...models import Import
-from ..arguments import add_storage_argument, names_in, showing_progress, storage_url
+from ...snapshot import clocks_behind
+from ..arguments import (
+    add_storage_argument,
+    environment_named,
+    names_in,
+    showing_progress,
+    storage_url,
+    tell_clocks,
+)
 from ..chosen import NAME_HELP, add_export_argument
 
 _HEADERS = ("CHECKED", "RESULT", "FOUND")
@@ -75,7 +87,19 @@ class Command(DevopsCommand):
                 show=self._tell_plan,
                 progress=progress,
             )
-        self._print_record(record, as_json=options["json"])
+        behind = clocks_behind(environment_named(record.environment_name))
+        self._print_record(record, behind, as_json=options["json"])
+        if options["timesync"]:
+            self._set_clocks(record.environment_name)
+        elif not options["json"]:
+            tell_clocks(record.environment_name, behind, self.stderr.write)
+
+    def _set_clocks(self, name: str) -> None:
+        """A guest whose clock cannot be set is named; the import stands."""
+        try:
+            call_command("time_sync", name, stdout=self.stderr, stderr=self.stderr)
+        except DevopsError as error:
+            raise DevopsError(f"{name} is here, but: {error.message}") from error
 
     def _print_plan(self, plan: Plan, *, as_json: bool) -> None:
         if as_json:
@@ -94,7 +118,9 @@ class Command(DevopsCommand):
             if finding.verdict is Verdict.NOTE:
                 self.stderr.write(f"{finding.subject}: {finding.what}. {finding.remedy}")
 
-    def _print_record(self, record: Import, *, as_json: bool) -> None:
+    def _print_record(
+        self, record: Import, behind: Mapping[str, timedelta], *, as_json: bool
+    ) -> None:
         assert record.finished is not None, "a finished import"
         seconds = (record.finished - record.started).total_seconds()
         if as_json:
@@ -106,6 +132,7 @@ class Command(DevopsCommand):
                     "seconds": seconds,
                     "bytes_received": record.bytes_received,
                     "bytes_written": record.bytes_written,
+                    "clocks_behind": {node: lag.total_seconds() for node, lag in behind.items()},
                 }
             )
             return
@@ -137,6 +164,9 @@ def _add_choices(parser: CommandParser) -> None:
     parser.add_argument(
         "--snapshot", metavar="NAME", help="bring this snapshot alone, and only what it needs"
     )
+    parser.add_argument(
+        "--timesync", action="store_true", help="set the guests' clocks, as 'time-sync' does"
+    )
     parser.add_argument("--nodes", metavar="NAME[,NAME...]", help="bring these nodes alone")
 
 
@@ -148,6 +178,7 @@ def _choices(options: dict[str, Any]) -> Choices:
         snapshot=options["snapshot"],
         nodes=tuple(names_in(options["nodes"], option="--nodes") or ()),
         ending=options["ending"],
+        timesync=options["timesync"],
     )
 
 

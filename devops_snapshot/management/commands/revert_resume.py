@@ -13,6 +13,7 @@ from ..arguments import (
     add_snapshot_argument,
     environment_named,
     showing_progress,
+    tell_clocks,
     tell_waiting,
 )
 
@@ -44,7 +45,9 @@ class Command(DevopsCommand):
                 environment, options["snapshot_name"], resume=True, progress=progress
             )
         tell_waiting(waits, self.stderr.write)
-        if options["timesync"]:
+        if not options["timesync"]:
+            tell_clocks(options["name"], snapshot.clocks_behind(environment), self.stderr.write)
+        else:
             self.stdout.write("Time synchronization is starting")
             call_command(
                 "time_sync",
