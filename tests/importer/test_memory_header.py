@@ -31,6 +31,7 @@ DEFINITION = f"""<domain type='qemu'>
     <interface type='network'>
       <mac address='64:ec:28:30:d9:48'/>
       <source network='trip_admin'/>
+      <filterref filter='trip_admin_64:ec:28:30:d9:48'/>
     </interface>
   </devices>
 </domain>
@@ -92,8 +93,22 @@ def test_nothing_of_the_other_domain_is_left(memory: Path) -> None:
     root = etree.fromstring(memory_header.read(memory).definition)
     assert root.find("devices/interface/source").get("network") == "a_admin"
     assert root.find("devices/interface/mac").get("address") == "64:ec:28:30:d9:48"
+    filterref = root.find("devices/interface/filterref")
+    assert filterref.get("filter") == "a_admin_64:EC:28:30:d9:48"
     assert root.find("devices/disk/source").get("file") == "/pool/a_node-1_system"
     assert root.find(".//backingStore") is None
+
+
+def test_a_card_on_a_bridge_of_the_host_comes_into_its_network(tmp_path: Path) -> None:
+    """So libvirt tells of a guest that runs in a network of forward mode ``bridge``."""
+    on_bridge = DEFINITION.replace("interface type='network'", "interface type='bridge'")
+    on_bridge = on_bridge.replace("source network='trip_admin'", "source bridge='br0'")
+    path = tmp_path / "memory"
+    path.write_bytes(written(on_bridge) + STREAM)
+    memory_header.rewrite_like(path, etree.fromstring(DEFINITION.replace("trip", "a")))
+    card = etree.fromstring(memory_header.read(path).definition).find("devices/interface")
+    assert card.get("type") == "network"
+    assert dict(card.find("source").attrib) == {"network": "a_admin"}
 
 
 def test_a_name_that_fills_all_the_room(memory: Path) -> None:

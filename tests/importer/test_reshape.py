@@ -230,21 +230,43 @@ def test_two_files_do_not_become_one() -> None:
     assert taken in paths(shaped)
 
 
-def test_network_filters_follow() -> None:
+def filtered() -> d.Manifest:
+    """The real one, if its driver had ``enable_nwfilters``."""
     changed = document()
-    node = changed["environment"]["groups"][0]["nodes"][0]
-    mac = node["interfaces"][0]["mac_address"]
-    node["domain_xml"] = node["domain_xml"].replace(
-        '<source network="trip_admin"/>',
-        f'<source network="trip_admin"/><filterref filter="trip_admin_{mac}"/>',
-    )
-    manifest = manifest_of(changed)
-    kept, new = (
-        next(reshape(manifest, Choices(name="copy", disks_only=disks)).environment.nodes)
-        for disks in (False, True)
-    )
-    assert f'filter="copy_admin_{mac}"' in kept.domain_xml
-    assert f'filter="copy_admin_{new.interfaces[0].mac_address}"' in new.domain_xml
+    group = changed["environment"]["groups"][0]
+    names = {l2["id"]: f"trip_{l2['name']}" for l2 in group["l2_network_devices"]}
+    for l2 in group["l2_network_devices"]:
+        l2["nwfilter"] = {"name": names[l2["id"]], "includes": None, "blocked": False}
+    for node in group["nodes"]:
+        for card in node["interfaces"]:
+            includes = names[card["l2_network_device"]]
+            name = f"{includes}_{card['mac_address']}"
+            card["nwfilter"] = {"name": name, "includes": includes, "blocked": True}
+            for owner, key, quote in [
+                (node, "domain_xml", '"'),
+                *((snapshot, "xml", "'") for snapshot in node["snapshots"]),
+            ]:
+                source = f"<source network={quote}{includes}{quote}/>"
+                assert source in owner[key]
+                owner[key] = owner[key].replace(source, f"{source}<filterref filter='{name}'/>")
+    return manifest_of(changed)
+
+
+@pytest.mark.parametrize("disks", [False, True])
+def test_network_filters_follow(disks: bool) -> None:
+    manifest = filtered()
+    check_manifest(manifest)
+    shaped = reshape(manifest, Choices(name="copy", disks_only=disks))
+    check_manifest(shaped)  # names and MAC addresses fit
+    apart = spelled_apart(shaped, macs=macs(shaped))
+    check_manifest(apart)
+    for one in (shaped, apart):
+        for node in one.environment.nodes:
+            filters = {card.nwfilter.name for card in node.interfaces if card.nwfilter}
+            assert definition_of(node).nwfilters == filters
+            assert len(filters) == 2
+            assert all(name.startswith("copy_") for name in filters)
+    assert not macs(apart) & macs(shaped)
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,8 @@ _MAGIC, _UNFINISHED = b"LibvirtQemudSave", b"LibvirtQemudPart"
 _VERSION = 2
 MAX_ROOM = 1 << 20
 """Bytes; libvirt writes the definition, the cookie and 64 KiB."""
+MAX_SIZE = _FIXED.size + MAX_ROOM
+"""Bytes before QEMU's stream."""
 
 
 @dataclass(frozen=True)
@@ -114,24 +116,50 @@ class MemoryHeader:
         name: str,
         uuid: str,
         networks: Mapping[str, str] | None = None,
+        filters: Mapping[str, str] | None = None,
         files: Mapping[str, str] | None = None,
     ) -> MemoryHeader:
         """The header of another domain's memory.
 
         :param networks: MAC address of a network card to the name of its network
-        :param files: disk target to its file; where none is given the definition's stays
+        :param filters: likewise, of its network filter; where none is given the definition's stays
+        :param files: disk target to its file, likewise
         :raises FormatError: the definition is none, or has a network card that is not named
         """
         root = _definition(self.definition)
         for tag, text in (("name", name), ("uuid", uuid)):
             _only(root, tag).text = text
         if networks is not None:
-            _plug(root, {plain_mac(mac): network for mac, network in networks.items()})
+            _plug(root, _by_plain_mac(networks), _by_plain_mac(filters or {}))
         _move_disks(root, files or {})
         for tag in ("metadata", "seclabel"):  # true of the domain that ran, and made anew
             for element in root.findall(tag):
                 root.remove(element)
         return replace(self, definition=serialise(root))
+
+    def like(
+        self, definition: etree._Element, *, paths: Mapping[str, str] | None = None
+    ) -> MemoryHeader:
+        """The header of the memory of a domain, as one of its snapshots has it.
+
+        :param definition: ``<domain>`` of that snapshot, whose name, UUID, networks and files it
+            gets
+        :param paths: path of a file in that definition to its path here
+        :raises FormatError: as :meth:`renamed`
+        """
+        here = paths or {}
+        cards = definition.findall("devices/interface")
+        return self.renamed(
+            name=definition.findtext("name") or "",
+            uuid=definition.findtext("uuid") or "",
+            networks={_value(c, "mac", "address"): _value(c, "source", "network") for c in cards},
+            filters={_value(c, "mac", "address"): _value(c, "filterref", "filter") for c in cards},
+            files={
+                disk.target: here.get(disk.path, disk.path)
+                for disk in disks_of(definition)
+                if disk.path
+            },
+        )
 
 
 def read(path: Path) -> MemoryHeader:
@@ -141,7 +169,7 @@ def read(path: Path) -> MemoryHeader:
     :raises OSError: the file cannot be read
     """
     with path.open("rb") as file:
-        return MemoryHeader.unpack(file.read(_FIXED.size + MAX_ROOM))
+        return MemoryHeader.unpack(file.read(MAX_SIZE))
 
 
 def rewrite(
@@ -150,19 +178,19 @@ def rewrite(
     name: str,
     uuid: str,
     networks: Mapping[str, str] | None = None,
+    filters: Mapping[str, str] | None = None,
     files: Mapping[str, str] | None = None,
 ) -> None:
     """Let a memory file be that of another domain; QEMU's stream in it is not touched.
 
-    :param networks: as in :meth:`MemoryHeader.renamed`; likewise ``files``
+    :param networks: as in :meth:`MemoryHeader.renamed`; likewise ``filters`` and ``files``
     :raises FormatError: the file is none of libvirt's, or the names do not fit into it
     :raises OSError: the file cannot be read or written
     """
-    header = read(path).renamed(name=name, uuid=uuid, networks=networks, files=files)
-    with path.open("r+b") as file:
-        file.write(header.pack())
-        file.flush()
-        os.fsync(file.fileno())
+    header = read(path).renamed(
+        name=name, uuid=uuid, networks=networks, filters=filters, files=files
+    )
+    _write(path, header)
 
 
 def rewrite_like(
@@ -170,23 +198,17 @@ def rewrite_like(
 ) -> None:
     """Let a memory file be that of a domain, of whose snapshot it is the memory.
 
-    :param definition: ``<domain>`` of that snapshot, whose name, UUID, networks and files it gets
-    :param paths: path of a file in that definition to its path here
+    :param definition: as in :meth:`MemoryHeader.like`; likewise ``paths``
     :raises FormatError: as :func:`rewrite`
     """
-    here = paths or {}
-    cards = definition.findall("devices/interface")
-    rewrite(
-        path,
-        name=definition.findtext("name") or "",
-        uuid=definition.findtext("uuid") or "",
-        networks={_value(c, "mac", "address"): _value(c, "source", "network") for c in cards},
-        files={
-            disk.target: here.get(disk.path, disk.path)
-            for disk in disks_of(definition)
-            if disk.path
-        },
-    )
+    _write(path, read(path).like(definition, paths=paths))
+
+
+def _write(path: Path, header: MemoryHeader) -> None:
+    with path.open("r+b") as file:
+        file.write(header.pack())
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _value(element: etree._Element, tag: str, attribute: str) -> str:
@@ -219,13 +241,21 @@ def _only(root: etree._Element, tag: str) -> etree._Element:
     return found[0]
 
 
-def _plug(root: etree._Element, networks: Mapping[str, str]) -> None:
+def _by_plain_mac(values: Mapping[str, str]) -> dict[str, str]:
+    return {plain_mac(mac): value for mac, value in values.items()}
+
+
+def _plug(root: etree._Element, networks: Mapping[str, str], filters: Mapping[str, str]) -> None:
     for card in root.findall("devices/interface"):
-        mac, source = card.find("mac"), card.find("source")
-        network = None if mac is None else networks.get(plain_mac(mac.get("address", "")))
-        if network is None or source is None:
+        mac, source, reference = card.find("mac"), card.find("source"), card.find("filterref")
+        plain = "" if mac is None else plain_mac(mac.get("address", ""))
+        if plain not in networks or source is None:
             raise FormatError("a memory file has a network card that its snapshot does not have")
-        source.set("network", network)
+        card.set("type", "network")  # libvirt says "bridge" in networks of that forward mode
+        source.clear()
+        source.set("network", networks[plain])
+        if reference is not None and filters.get(plain):
+            reference.set("filter", filters[plain])
 
 
 def _move_disks(root: etree._Element, files: Mapping[str, str]) -> None:

@@ -33,7 +33,11 @@ def with_nodes(manifest: Manifest, change: Callable[[Node], Node]) -> Manifest:
     return with_groups(manifest, of_group)
 
 
-def with_definitions(node: Node, *, definition: Change, snapshot: Change) -> Node:
+def nothing(_element: etree._Element) -> None:
+    """The change that changes nothing."""
+
+
+def with_definitions(node: Node, *, definition: Change, snapshot: Change = nothing) -> Node:
     """The node with every ``<domain>`` of it changed, and each ``<domainsnapshot>`` as a whole."""
     domain = parse(node.domain_xml)
     definition(domain)

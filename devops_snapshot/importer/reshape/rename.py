@@ -22,8 +22,10 @@ from ...manifest.document import (
     Manifest,
     Network,
     Node,
+    NwFilter,
     Volume,
 )
+from ...manifest.nwfilters import interface_filter_name, network_filter_name
 from ...snapshot.domain_xml import parse, serialise
 from ...snapshot.pool import MAX_FILE_NAME
 from .macs import new_macs as fresh_macs
@@ -75,9 +77,11 @@ class _Renaming:
         cards = [i.mac_address for node in environment.nodes for i in node.interfaces]
         l2_names = [l2.name for l2 in environment.networks]
         macs = fresh_macs(cards, seed=new) if new_macs else {}
-        filters = {f"{old}_{l2}": f"{new}_{l2}" for l2 in l2_names}
+        filters = {network_filter_name(old, l2): network_filter_name(new, l2) for l2 in l2_names}
         filters |= {
-            f"{before}_{mac}": f"{after}_{macs.get(plain_mac(mac), mac)}"
+            interface_filter_name(before, mac): interface_filter_name(
+                after, macs.get(plain_mac(mac), mac)
+            )
             for before, after in list(filters.items())
             for mac in cards
         }
@@ -113,6 +117,7 @@ class _Renaming:
         return volume.model_copy(update={"params": {**volume.params, "uuid": path}})
 
     def _l2(self, l2: L2NetworkDevice) -> L2NetworkDevice:
+        l2 = l2.model_copy(update={"nwfilter": self._nwfilter(l2.nwfilter)})
         if l2.network is None:
             return l2
         network = self._network(l2.network)
@@ -148,7 +153,23 @@ class _Renaming:
         )
 
     def _interface(self, interface: Interface) -> Interface:
-        return interface.model_copy(update={"mac_address": self._mac(interface.mac_address)})
+        return interface.model_copy(
+            update={
+                "mac_address": self._mac(interface.mac_address),
+                "nwfilter": self._nwfilter(interface.nwfilter),
+            }
+        )
+
+    def _nwfilter(self, nwfilter: NwFilter | None) -> NwFilter | None:
+        if nwfilter is None:
+            return None
+        includes = nwfilter.includes
+        return nwfilter.model_copy(
+            update={
+                "name": self._filter_name(nwfilter.name),
+                "includes": None if includes is None else self._filter_name(includes),
+            }
+        )
 
     def _definition(self, root: etree._Element, node: Node) -> None:
         name, identity = root.find("name"), root.find("uuid")
@@ -163,8 +184,7 @@ class _Renaming:
             for source in card.iterfind("source[@network]"):
                 source.set("network", self._network_name(source.get("network", "")))
             for reference in card.iterfind("filterref[@filter]"):
-                there = reference.get("filter", "")
-                reference.set("filter", self.filters.get(there, there))
+                reference.set("filter", self._filter_name(reference.get("filter", "")))
         self._files_of(root)
 
     def _files_of(self, root: etree._Element) -> None:
@@ -178,6 +198,9 @@ class _Renaming:
 
     def _network_name(self, name: str) -> str:
         return self.networks.get(name, name)
+
+    def _filter_name(self, name: str) -> str:
+        return self.filters.get(name, name)
 
     def _mac(self, mac: str) -> str:
         return self.macs.get(plain_mac(mac), mac)

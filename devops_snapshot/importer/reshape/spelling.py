@@ -8,12 +8,15 @@ well, and ``64:ec:..`` is ``64:EC:..``, for netaddr, for libvirt, for everybody.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from itertools import chain, product
 
-from ...manifest.document import Manifest, Node
+from lxml import etree
+
+from ...manifest.document import Interface, Manifest, Node
+from ...manifest.nwfilters import interface_filter_name
 from .macs import plain_mac
-from .parts import with_nodes
+from .parts import with_definitions, with_nodes
 
 _OCTETS = 6
 _LONGEST = 255  # characters that a row takes
@@ -24,20 +27,22 @@ def spelled_apart(
 ) -> Manifest:
     """The manifest with rows that can stand in the same database as others.
 
-    Rows only: domains, networks and DHCP entries keep the usual spelling.
+    Rows, and filters that are called after them: domains, networks and DHCP entries keep the usual
+    spelling.
 
     :param macs: those that the database has
     :param subnets: likewise; of networks that are isolated, for no others may have the same
     """
 
     def of_node(node: Node) -> Node:
-        interfaces = tuple(
-            interface.model_copy(
-                update={"mac_address": _free(_macs(interface.mac_address), taken_macs)}
-            )
-            for interface in node.interfaces
-        )
-        return node.model_copy(update={"interfaces": interfaces})
+        spelled = [_spelled(interface, taken_macs) for interface in node.interfaces]
+        filters = {
+            before.nwfilter.name: after.nwfilter.name
+            for before, after in zip(node.interfaces, spelled, strict=True)
+            if before.nwfilter and after.nwfilter and before != after
+        }
+        node = node.model_copy(update={"interfaces": tuple(spelled)})
+        return _with_filters(node, filters) if filters else node
 
     taken_macs, taken_subnets = set(macs), set(subnets)
     manifest = with_nodes(manifest, of_node)
@@ -47,6 +52,25 @@ def spelled_apart(
     )
     environment = manifest.environment.model_copy(update={"address_pools": pools})
     return manifest.model_copy(update={"environment": environment})
+
+
+def _spelled(interface: Interface, taken: set[str]) -> Interface:
+    """The row in other letters, and its filter, which is called after it."""
+    mac = _free(_macs(interface.mac_address), taken)
+    there = interface.nwfilter
+    if there is not None:
+        name = interface_filter_name(there.includes or "", mac)
+        there = there.model_copy(update={"name": name})
+    return interface.model_copy(update={"mac_address": mac, "nwfilter": there})
+
+
+def _with_filters(node: Node, renamed: Mapping[str, str]) -> Node:
+    def definition(root: etree._Element) -> None:
+        for reference in root.iterfind("devices/interface/filterref[@filter]"):
+            name = reference.get("filter", "")
+            reference.set("filter", renamed.get(name, name))
+
+    return with_definitions(node, definition=definition)
 
 
 def _free(spellings: Iterator[str], taken: set[str]) -> str:
