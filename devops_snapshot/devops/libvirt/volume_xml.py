@@ -28,10 +28,14 @@ class VolumeSpec:
 
 
 def volume_xml(volume: VolumeSpec) -> str:
-    """What ``virStoragePool.createXML`` takes to make the volume, readable by everybody."""
+    """What ``virStoragePool.createXML`` takes to make the volume, readable by everybody.
+
+    Without ``<allocation>`` libvirt would write a raw one full of zeros, up to its capacity.
+    """
     root = E.volume(
         E.name(volume.name),
         E.capacity(str(volume.capacity), unit="bytes"),
+        E.allocation("0"),
         E.target(E.format(type=volume.format), E.permissions(E.mode("0644"))),
     )
     if volume.backing is not None:

@@ -78,7 +78,7 @@ def test_an_empty_volume(alpha: Host, format_: str) -> None:
     assert volume.uuid == volume.get_path() == str(path)
     assert volume.volume_name == "env_default_system"
     assert volume.get_capacity() == 3 * BYTES_PER_MIB
-    assert volume.get_allocation() > 0
+    assert (volume.get_allocation() > 0) == (format_ == "qcow2"), "only a header takes room"
     assert info(path)["format"] == format_
     assert info(path)["virtual-size"] == 3 * BYTES_PER_MIB
     assert stat.S_IMODE(path.stat().st_mode) == 0o644

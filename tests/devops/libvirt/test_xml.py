@@ -195,6 +195,7 @@ def test_a_volume_on_a_base_image() -> None:
         <volume>
           <name>v</name>
           <capacity unit='bytes'>3221225472</capacity>
+          <allocation>0</allocation>
           <target><format type='qcow2'/><permissions><mode>0644</mode></permissions></target>
           <backingStore><path>/pool/base</path><format type='raw'/></backingStore>
         </volume>""")
