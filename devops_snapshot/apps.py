@@ -16,13 +16,27 @@ class DevopsSnapshotConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from .models import forget_snapshots_of_environment, forget_snapshots_of_node
+        from .models import (
+            forget_isolated_networks,
+            forget_snapshots_of_environment,
+            forget_snapshots_of_node,
+        )
         from .signals import about_to_change, powered
 
         post_delete.connect(
             forget_snapshots_of_environment,
             sender="devops.Environment",
             dispatch_uid="devops_snapshot.environment",
+        )
+        post_delete.connect(
+            forget_isolated_networks,
+            sender="devops.Environment",
+            dispatch_uid="devops_snapshot.isolated_networks",
+        )
+        post_delete.connect(
+            _close_env_shells,
+            sender="devops.Environment",
+            dispatch_uid="devops_snapshot.env_shells",
         )
         post_delete.connect(
             forget_snapshots_of_node, sender=None, dispatch_uid="devops_snapshot.node"
@@ -41,3 +55,9 @@ def _keep_promises(*, environment: str, **_: Any) -> None:
     from .snapshot import keep_promises_of  # as above
 
     keep_promises_of(environment)
+
+
+def _close_env_shells(*, instance: Any, **_: Any) -> None:
+    from .reach import close  # as above
+
+    close(instance.name)

@@ -173,6 +173,35 @@ class NodeSnapshot(models.Model):
         return f"{self.node_name}@{self.snapshot.name}"
 
 
+class IsolatedNetwork(models.Model):
+    """What a network was before ``import-env --isolated`` cut it off from the host.
+
+    :param uuid: of libvirt's network here; one that is defined anew is another
+    :param network: :class:`~.manifest.document.Network` as JSON
+    :param params: those of the ``devops`` row that are different here, as they were
+    """
+
+    environment = loose_reference("devops.Environment", "isolated_networks")
+    l2_network_device = loose_reference("devops.L2NetworkDevice", "isolated_networks")
+    uuid = models.CharField(max_length=36)
+    network = models.JSONField()
+    params = models.JSONField(default=dict)
+
+    def __str__(self) -> str:
+        return str(self.network["name"])
+
+    @classmethod
+    def of(cls, row: Any) -> IsolatedNetwork | None:
+        """That of an L2 network device; None where it is connected as it says."""
+        found = cls.objects.filter(l2_network_device_id=row.id)
+        return found.filter(uuid=row.params.get("uuid") or "").first()
+
+
+def forget_isolated_networks(*, instance: models.Model, **_: Any) -> None:
+    """The environment is gone, and its networks with it."""
+    IsolatedNetwork.objects.filter(environment_id=instance.pk).delete()
+
+
 def forget_snapshots_of_environment(*, instance: models.Model, **_: Any) -> None:
     """The environment is gone, and its snapshots with it; exports keep their record."""
     EnvironmentSnapshot.objects.filter(environment_id=instance.pk).delete()

@@ -1,50 +1,115 @@
 """Networks of an export, built anew from their values; nothing of the exported XML is used.
 
 The bridge keeps its MAC address: guests that come back from memory have it in their ARP caches.
-Its name is libvirt's choice, since bridge names are the host's own.
+Its name is libvirt's choice, since bridge names are the host's own. An isolated network is a bridge
+and nothing else: no address of the host, no forwarding, no DHCP, no port but the guests'. What it
+was is kept, for :mod:`~..reach` to offer it in a namespace and for exports to tell it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-import libvirt
 from lxml import etree
 
+from ..devops.libvirt.host_networks import define_on_own_bridge
 from ..hypervisor import asking
 from ..manifest import document
+from ..models import IsolatedNetwork
 from ..snapshot.undo import Undo
 from .plan import Plan
-from .target import Target
+
+_BRIDGE = "bridge"
+"""The forward mode of networks that are bridges of the host."""
 
 
 def define_networks(plan: Plan, undo: Undo) -> dict[int, str]:
-    """Define and start them; returns the UUID of each, by the exported device's id."""
+    """Define and start them; returns the UUID of each, by the exported device's id.
+
+    Of isolated ones, the rows are still to be told: :func:`keep_originals`.
+    """
     uuids = {}
     for l2 in plan.manifest.environment.networks:
         if l2.network is None:
             continue
-        with asking(f"looking for network UUID {l2.network.uuid}"):
-            free = _uuid_is_free(plan.target, l2.network.uuid)
-        xml = build_network(l2.network, keep_uuid=free)
-        with asking(f"defining network {l2.network.name}"):
-            network = plan.target.conn.networkDefineXML(xml)
+        wanted = isolate(l2.network) if plan.choices.isolated else l2.network
+        uuids[l2.id] = plan.network_uuids[wanted.name]
+        with asking(f"defining network {wanted.name}"):
+            network = _define(plan.target.conn, build_network(wanted, uuid=uuids[l2.id]), wanted)
             undo.later(_remove, network)
-        with asking(f"starting network {l2.network.name}"):
+        with asking(f"starting network {wanted.name}"):
             network.setAutostart(True)
             network.create()
-            uuids[l2.id] = network.UUIDString()
     return uuids
 
 
-def build_network(network: document.Network, *, keep_uuid: bool) -> str:
+def _define(connection: Any, xml: str, network: document.Network) -> Any:
+    if network.forward_mode == _BRIDGE:
+        return connection.networkDefineXML(xml)
+    return define_on_own_bridge(connection, xml)
+
+
+def isolate(network: document.Network) -> document.Network:
+    """The same network without what joins it to the host.
+
+    Its bridge gets another MAC address: the one that guests know as their gateway's is free for
+    whoever takes the gateway's place.
+    """
+    joining = ("bridge", "mac", "forward_mode", "ip", "prefix", "dhcp_start", "dhcp_end")
+    return network.model_copy(update={**dict.fromkeys(joining), "dhcp_hosts": ()})
+
+
+def keep_originals(plan: Plan, environment: Any, networks: Mapping[int, str]) -> None:
+    """Record what isolated networks were, and let their rows say that they are cut off.
+
+    The caller holds the transaction in which the rows were written. Nothing happens if the networks
+    are not isolated.
+
+    :param environment: its row
+    :param networks: as :func:`define_networks` returned them
+    """
+    if not plan.choices.isolated:
+        return
+    rows = {row.params.get("uuid"): row for row in environment.get_env_l2_network_devices()}
+    for l2 in plan.manifest.environment.networks:
+        if l2.network is None:
+            continue
+        row = rows[networks[l2.id]]
+        cut_off = _cut_off(row.params)
+        IsolatedNetwork.objects.create(
+            environment_id=environment.id,
+            l2_network_device_id=row.id,
+            uuid=networks[l2.id],
+            network=l2.network.model_dump(mode="json"),
+            params={key: row.params[key] for key in cut_off},
+        )
+        row.params = {**row.params, **cut_off}
+        row.save()
+
+
+def _cut_off(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of an L2 network device's ``params`` that join it to the host, as they are without."""
+    cut_off: dict[str, Any] = {}
+    if (params.get("forward") or {}).get("mode"):
+        cut_off["forward"] = {**params["forward"], "mode": None}
+    if params.get("dhcp"):
+        cut_off["dhcp"] = False
+    if (params.get("parent_iface") or {}).get("phys_dev"):
+        cut_off["parent_iface"] = {**params["parent_iface"], "phys_dev": None, "tag": None}
+    return cut_off
+
+
+def build_network(network: document.Network, *, uuid: str) -> str:
     """libvirt's XML of a network."""
     root = etree.Element("network")
     etree.SubElement(root, "name").text = network.name
-    if keep_uuid and network.uuid:
-        etree.SubElement(root, "uuid").text = network.uuid
+    etree.SubElement(root, "uuid").text = uuid
     if network.forward_mode:
         etree.SubElement(root, "forward", mode=network.forward_mode)
+    if network.forward_mode == _BRIDGE:
+        etree.SubElement(root, "bridge", name=network.bridge or "")
+        return etree.tostring(root, encoding="unicode")
     stp = "on" if network.stp else "off"
     etree.SubElement(root, "bridge", stp=stp, delay=str(network.delay))
     if network.mac:
@@ -64,17 +129,6 @@ def _add_dhcp(ip: etree._Element, network: document.Network) -> None:
         entry = etree.SubElement(dhcp, "host", mac=host.mac, ip=host.ip)
         if host.name:
             entry.set("name", host.name)
-
-
-def _uuid_is_free(target: Target, uuid: str) -> bool:
-    """Whether no network of the host bears it."""
-    try:
-        target.conn.networkLookupByUUIDString(uuid)
-    except libvirt.libvirtError as error:
-        if error.get_error_code() != libvirt.VIR_ERR_NO_NETWORK:
-            raise
-        return True
-    return False
 
 
 def _remove(network: Any) -> None:

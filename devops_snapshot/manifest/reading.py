@@ -13,6 +13,7 @@ from lxml import etree
 
 from .. import __version__
 from ..hypervisor import asking
+from ..models import IsolatedNetwork
 from ..snapshot.domain_xml import parse, serialise
 from ..snapshot.metadata import SnapshotMetadata
 from . import document
@@ -174,15 +175,25 @@ def _snapshot(snapshot: SnapshotMetadata, networks: Mapping[str, str]) -> docume
 
 
 def _l2_device(row: Any) -> document.L2NetworkDevice:
+    isolated = IsolatedNetwork.of(row)
     return document.L2NetworkDevice(
         id=row.id,
         name=row.name,
         created=row.created,
         address_pool=row.address_pool_id,
-        params=row.params,
-        network=read_network(row),
+        params=row.params if isolated is None else {**row.params, **isolated.params},
+        network=original_network(row),
         nwfilter=filter_of_network(row),
     )
+
+
+def original_network(row: Any) -> document.Network | None:
+    """The network as it was before it was isolated; otherwise as :func:`read_network`."""
+    network, isolated = read_network(row), IsolatedNetwork.of(row)
+    if network is None or isolated is None:
+        return network
+    original = document.Network.model_validate(isolated.network)
+    return original.model_copy(update={"uuid": network.uuid, "active": network.active})
 
 
 def read_network(row: Any) -> document.Network | None:

@@ -11,6 +11,7 @@ from ...console import DevopsCommand
 from ...contract import Environment
 from ...errors import ConflictError, DevopsError
 from ...lock import changing
+from ...reach import sweep
 from ...snapshot.sync import Finding, Outcome, compare, repair
 from ..arguments import environment_named
 
@@ -32,6 +33,7 @@ class Command(DevopsCommand):
         parser.add_argument("--json", action="store_true", help="for programs")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        sweep()
         outcomes = {}
         for environment in _environments(options["name"]):
             outcome = _outcome(environment, change=options["repair"], alone=bool(options["name"]))
