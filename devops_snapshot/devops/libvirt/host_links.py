@@ -69,16 +69,17 @@ class HostLinks:
     def plug(self, name: str, bridge: str) -> None:
         """Make a device a port of a bridge, and bring it up; nothing happens if it is a port.
 
-        :raises ConflictError: it is a port of another, or the host goes through it
+        :raises ConflictError: it is a port of another, or the host itself uses it
         """
         link = self.get(name)
         if link.bridge == bridge:
             return
         if link.bridge is not None:
             raise ConflictError(f"network device {name} is a port of {link.bridge} already")
-        if self._is_way_out(name):
+        addresses = self._addresses(name)
+        if addresses:
             raise ConflictError(
-                f"network device {name} has the host's default route, which would be cut off",
+                f"network device {name} is the host's own: {', '.join(addresses)} would be cut off",
                 hint="Plug it into a bridge of the host's own, and use forward mode 'bridge'",
             )
         self._ip("link", "set", "dev", name, "master", bridge, "up")
@@ -89,8 +90,14 @@ class HostLinks:
         if link is not None and link.alias == alias:
             self._ip("link", "delete", "dev", name)
 
-    def _is_way_out(self, name: str) -> bool:
-        return any(route.get("dev") == name for route in self._show("route", "show", "default"))
+    def _addresses(self, name: str) -> list[str]:
+        """The host's addresses on a device, without those that every IPv6 device has."""
+        return [
+            address["local"]
+            for device in self._show("address", "show", "dev", name)
+            for address in device["addr_info"]
+            if address["scope"] != "link"
+        ]
 
     def _show(self, *arguments: str) -> list[dict[str, Any]]:
         answer = run_on_host(self.uri, ["ip", "-json", *arguments], as_root=False)

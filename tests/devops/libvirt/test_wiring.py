@@ -113,13 +113,12 @@ def test_what_the_host_lacks_is_told_and_the_rest_is_started(lab: Lab) -> None:
     assert lab.dos("erase") == []
 
 
-def test_the_way_out_of_the_host_is_left_alone(lab: Lab) -> None:
+@pytest.mark.parametrize("address", ["192.0.2.9/24", "2001:db8::9/64"])
+def test_a_device_that_the_host_uses_is_left_alone(lab: Lab, address: str) -> None:
     lab.create(admin={"parent_iface": {"phys_dev": "nic"}})
-    for command in ("link set wire up", "link set nic up", "address add 192.0.2.9/24 dev nic"):
-        lab.ip(command)
-    lab.ip("route add default via 192.0.2.1 dev nic")
+    lab.ip(f"address add {address} dev nic")
     [warning] = lab.dos("start")
-    assert "has the host's default route, which would be cut off" in warning
+    assert f"nic is the host's own: {address.partition('/')[0]} would be cut off" in warning
     assert "master" not in lab.links()["nic"]
     lab.dos("erase")
 
@@ -139,8 +138,36 @@ def test_vlans_of_a_bridge_are_ports_of_others(lab: Lab, knows_vlans: bool) -> N
             assert "UP" in vlan["flags"]
         assert links[f"{trunk}.100"]["master"] == public
         assert "master" not in links[f"{trunk}.101"]
+    assert tagged_ping(lab, bridge=trunk, tag=100, address=public_address(lab))
+    assert not tagged_ping(lab, bridge=trunk, tag=101, address=public_address(lab))
     assert lab.dos("erase") == []
     assert lab.links().keys() == {"lo", "nic", "wire"}
+
+
+def public_address(lab: Lab) -> str:
+    """Of the host, in the network that takes VLAN 100 off the trunk."""
+    lab.ip(f"address replace 192.0.2.1/24 dev {lab.bridge('public')}")
+    return "192.0.2.1"
+
+
+def tagged_ping(lab: Lab, *, bridge: str, tag: int, address: str) -> bool:
+    """Whether an address answers a machine on the bridge that speaks in that VLAN."""
+    lab.ip("netns add machine")
+    try:
+        lab.ip("link add plug type veth peer name eth0 netns machine")
+        lab.ip(f"link set plug master {bridge} up")
+        for command in (
+            "link set eth0 up",
+            f"link add link eth0 name eth0.{tag} type vlan id {tag}",
+            f"address add 192.0.2.2/24 dev eth0.{tag}",
+            f"link set eth0.{tag} up",
+        ):
+            lab.ip(f"-netns machine {command}")
+        ping = ["ip", "netns", "exec", "machine", "busybox", "ping", "-c", "1", "-W", "5", address]
+        tries = (lab.host.run(ping, check=False).returncode == 0 for _ in range(3))
+        return any(tries)
+    finally:
+        lab.ip("netns delete machine")
 
 
 def test_a_vlan_of_a_device_of_the_host_goes_with_the_network_that_made_it(
