@@ -14,7 +14,7 @@ from devops_snapshot.remote import Remote
 
 from .format.names import LEASES, REVOKED, is_lease_id, lease_directory, revoked_directory
 from .format.sealed import unseal, well_formed
-from .lease import BEAT_SECONDS, WATCHED_BEATS, Lease
+from .lease import BEAT_SECONDS, WATCH_SECONDS, WATCHED_BEATS, Lease
 
 log = logging.getLogger(__name__)
 
@@ -126,12 +126,21 @@ def revoke_silent(
 
 def _watch(remote: Remote, silent: dict[str, Pulse], sleep: Sleep) -> list[str]:
     """Revoke those of these leases that show no life for some beats."""
+    if silent:
+        log.info(
+            "Watching for up to %.0f s whether others still live: %s",
+            WATCH_SECONDS,
+            "; ".join(_names_of(remote, silent)),
+        )
     for _ in range(WATCHED_BEATS):
         if silent:
-            log.info("Watching %d leases that may be dead", len(silent))
             sleep(BEAT_SECONDS)
             silent = {id: pulse for id, pulse in silent.items() if _pulse(remote, id) == pulse}
     return [lease for lease in silent if _revoke(remote, lease)]
+
+
+def _names_of(remote: Remote, leases: Iterable[str]) -> list[str]:
+    return [str(read_holder(remote, lease) or f"lease {lease}") for lease in leases]
 
 
 def remove_revoked(remote: Remote) -> None:

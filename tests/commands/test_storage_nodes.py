@@ -234,7 +234,7 @@ def test_it_is_told_why_it_waits(node: Node, monkeypatch: pytest.MonkeyPatch, co
         os.utime(path, (1.7e9, 1.7e9))
     done = node.dos(command, node.url if command == "storage-collect" else export_id)
     assert done.code == 0
-    assert done.err.startswith("Watching 1 lease")
+    assert done.err.startswith("Watching for up to 90 s whether others still live: ")
     assert not dead.exists()
     assert "Watching" not in node.dos("storage-status", node.url).err
 

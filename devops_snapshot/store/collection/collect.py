@@ -119,7 +119,11 @@ def _collect(
         remove_revoked(repository.remote)
         collection = _Collection(repository, lease, threads, progress, revoked, sleep)
         collection.run()
+        told: list[Holder] = []
         while wait and collection.is_waiting():
+            if (others := collection.waiting_for()) != told:
+                log.info("Waiting for %s", "; ".join(map(str, others)) or "leases to end")
+                told = others
             sleep(BEAT_SECONDS)
             collection.revoked += revoke_dead(repository.remote, lease, sleep=sleep)
             collection.finish_epochs()
@@ -174,6 +178,10 @@ class _Collection:
             self._condemn(self._mark())
         self._tidy()
 
+    def waiting_for(self) -> list[Holder]:
+        """Who may rely on what is condemned."""
+        return list(filter(None, (read_holder(self._remote, one) for one in self._awaited())))
+
     def is_waiting(self) -> bool:
         return bool(list_epochs(self._remote))
 
@@ -193,7 +201,6 @@ class _Collection:
             drop_epoch(self._remote, epoch)
 
     def report(self) -> CollectionReport:
-        waiting = list(filter(None, (read_holder(self._remote, one) for one in self._awaited())))
         report = CollectionReport(
             discarded=self.discarded,
             packs=self.packs,
@@ -202,7 +209,7 @@ class _Collection:
             repacked=self.repacked.packs,
             copied=self.repacked.bytes_written,
             waiting=self._waiting_bytes(),
-            waiting_for=waiting,
+            waiting_for=self.waiting_for(),
             revoked=self.revoked,
         )
         record(self._remote, self.lease, COLLECTION, _facts(report))
