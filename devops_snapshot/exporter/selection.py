@@ -191,7 +191,7 @@ def _select_node(
     _check_rows(node, known[current], {device.target_dev for device in node.disk_devices})
     with asking(f"reading the definition of {domain.name()}"):
         live = disks_of(parse(domain.XMLDesc(0)))
-    writable = frozenset(disk.path for disk in live if disk.writable and disk.path)
+    writable = frozenset(disk.path for disk in live if (disk.writable or disk.shared) and disk.path)
     parts = NodeParts(known[current].definition, [known[name] for name in line], disks)
     return NodeSelection(node, domain, parts, writable)
 
