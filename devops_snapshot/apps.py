@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.apps import AppConfig
@@ -21,7 +22,7 @@ class DevopsSnapshotConfig(AppConfig):
             forget_snapshots_of_environment,
             forget_snapshots_of_node,
         )
-        from .signals import about_to_change, powered
+        from .signals import about_to_change, about_to_merge, powered
 
         post_delete.connect(
             forget_snapshots_of_environment,
@@ -41,6 +42,8 @@ class DevopsSnapshotConfig(AppConfig):
         post_delete.connect(
             forget_snapshots_of_node, sender=None, dispatch_uid="devops_snapshot.node"
         )
+        post_delete.connect(_trim_cache, sender=None, dispatch_uid="devops_snapshot.trim_cache")
+        about_to_merge.connect(_give_up_names, dispatch_uid="devops_snapshot.about_to_merge")
         about_to_change.connect(_keep_promises, dispatch_uid="devops_snapshot.about_to_change")
         powered.connect(_merge_what_waited, dispatch_uid="devops_snapshot.powered")
 
@@ -49,6 +52,20 @@ def _merge_what_waited(*, environment: str, **_: Any) -> None:
     from .snapshot import tidy_up  # here, since models can only be imported once apps are loaded
 
     tidy_up(environment)
+
+
+def _give_up_names(*, paths: Iterable[str], **_: Any) -> bool:
+    from .importer.layer_cache import give_up  # as above
+
+    return give_up(paths)
+
+
+def _trim_cache(*, instance: Any, **_: Any) -> None:
+    """A driver's row goes last when an environment is erased."""
+    if instance._meta.label.startswith("devops.") and hasattr(instance, "storage_pool_name"):
+        from .importer.layer_cache import trim  # as above
+
+        trim(instance.connection_string, instance.storage_pool_name)
 
 
 def _keep_promises(*, environment: str, **_: Any) -> None:

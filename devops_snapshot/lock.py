@@ -68,9 +68,13 @@ def is_read(environment: str) -> bool:
         return False
 
 
+def directory() -> Path:
+    """Where the locks are: whoever has another one has other locks."""
+    return Path("~/.devops/locks").expanduser()
+
+
 def _lock_file(environment: str, suffix: str = "") -> IO[str]:
-    directory = Path("~/.devops/locks").expanduser()
-    path = directory / (quote(environment, safe="")[:_LONGEST] + suffix)
+    path = directory() / (quote(environment, safe="")[:_LONGEST] + suffix)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.open("w")

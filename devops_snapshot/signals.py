@@ -16,3 +16,9 @@ about_to_change = Signal()
 The environment's lock is held. What an earlier command owes the guests is to be done now: later, it
 could undo what this one does.
 """
+
+about_to_merge = Signal()
+"""Layers of a disk are about to be merged, in files that have other names, too (``paths``).
+
+Whoever has given up such a name returns True; merging is easier then.
+"""

@@ -8,6 +8,7 @@ finds all that is in its way, ``files``, ``networks``, ``rows`` and ``machines``
 from .choices import Choices, Ending
 from .findings import Finding, Verdict
 from .plan import Plan
+from .recover import recover
 from .run import import_environment, plan_import
 from .target import Target
 
@@ -20,4 +21,5 @@ __all__ = [
     "Verdict",
     "import_environment",
     "plan_import",
+    "recover",
 ]

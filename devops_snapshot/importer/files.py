@@ -1,73 +1,128 @@
-"""Bringing the files of an export into the storage pool."""
+"""Bringing the files of an export into the storage pool.
+
+They come through the layer cache. Each is made beside the pool first, with the first bytes that it
+needs here; when all are, they get their names in the pool, at once, and never that of another file.
+"""
 
 from __future__ import annotations
 
+import os
 import subprocess
-from itertools import chain
 from pathlib import Path
 
-from lxml import etree
-
-from ..errors import DevopsError, FormatError
-from ..hypervisor import asking
+from ..errors import ConflictError, DevopsError, FormatError
 from ..interrupts import held_back
+from ..manifest import Manifest
+from ..manifest.check import definition_of
 from ..manifest.document import File, FileRole
 from ..progress import Progress
-from ..qcow2 import read_header
 from ..snapshot import pool
-from ..snapshot.domain_xml import parse
+from ..snapshot.domain_xml import disks_of
+from ..snapshot.metadata import parse_snapshot
 from ..snapshot.undo import Undo
-from ..store import FileSink, ImportSession, LayerId
+from ..store import FileAtHand, ImportSession, LayerId
+from .heads import check_image, format_of, head_of
+from .layer_cache import LayerCache, is_same
 from .plan import Plan
-from .reshape import memory_header
+from .target import Target
 
 _QEMU_IMG_SECONDS = 60
 
 
-def fetch_files(plan: Plan, session: ImportSession, progress: Progress, undo: Undo) -> None:
+def fetch_files(
+    plan: Plan, session: ImportSession, progress: Progress, undo: Undo, *, bench: Path
+) -> None:
     """Fetch every file, check what it is, and let the chains hang together here.
 
+    :param bench: a directory for files that are being made, on the pool's file system
     :raises FormatError: an image is not what the manifest says, or points outside the pool
+    :raises StorageError: the storage node cannot be reached, or there is no room here
     """
-    files = plan.manifest.files
-    session.expect(LayerId(file.layer) for file in files if file.layer is not None)
-    progress.begin("Importing", sum(file.size for file in files))
-    for file in files:
-        path = Path(plan.paths[file.path])
+    files = [file for file in plan.manifest.files if file.path not in plan.shared]
+    _check_sizes(files, session)
+    cache = LayerCache.of(plan.target)
+    cache.fetch(session, layers_of(plan.manifest, without=plan.shared), progress)
+    written = _written_to(plan.manifest)
+    made: list[tuple[Path, Path]] = []
+    for number, file in enumerate(files):
+        draft = bench / str(number)
+        made.append((draft, Path(plan.paths[file.path])))
         if file.layer is None:
-            _make_blank(plan, file, path, undo)
+            _make_blank(plan, file, draft)
             continue
-        with FileSink.create(path) as sink:
-            undo.later(_remove, plan, path)
-            session.restore(LayerId(file.layer), sink, progress=progress.advance)
-        _check_image(file, path)
-        _rebase(plan, file, path)
-        _rename_memory(plan, file, path)
-    pool.refresh(plan.target)
+        layer = LayerId(file.layer)
+        with cache.opened(session, layer) as content:
+            head = head_of(plan, file, content)
+        cache.take(session, layer, draft, head=head, is_written=file.path in written)
+    _place(plan, made, undo)
 
 
-def _check_image(file: File, path: Path) -> None:
-    """Look at the header before QEMU does: it could name any file of this host."""
-    if file.role is FileRole.MEMORY or file.format == "raw":
-        return  # whatever it looks like, it is used as that: see manifest.check
-    header = read_header(path)
-    if header.format != file.format:
-        raise FormatError(f"{path.name} is {header.format}, the manifest says {file.format}")
-    if header.data_file or header.encrypted:
-        raise FormatError(f"{path.name} is encrypted or keeps its data in another file")
-    if (header.backing_file is None) != (file.backing is None):
-        raise FormatError(
-            f"{path.name} stands on {header.backing_file!r}, the manifest says {file.backing!r}"
-        )
+def layers_of(manifest: Manifest, *, without: frozenset[str] = frozenset()) -> list[LayerId]:
+    """The layers that an environment is made of.
+
+    :param without: exported paths of files that are not made
+    """
+    files = [file for file in manifest.files if file.path not in without]
+    return [LayerId(file.layer) for file in files if file.layer is not None]
 
 
-def _rebase(plan: Plan, file: File, path: Path) -> None:
-    """Write the backing file's path on this host into the header; data stays as it is."""
-    if file.backing is None:
-        return
-    backing = plan.paths[file.backing]
-    command = ["qemu-img", "rebase", "-u", "-f", file.format, "-b", backing]
-    command += ["-F", _format_of(plan, file.backing), str(path)]
+def shared_files(manifest: Manifest, session: ImportSession, target: Target) -> frozenset[str]:
+    """Exported paths of base images that are in the pool already, under their name.
+
+    Those that belong to no volume of the environment are meant to be shared (fuel-devops's
+    ``shared_backing_store_name``), so they are used as they are, and stay when it is erased.
+    """
+    environment = manifest.environment
+    volumes = [v for group in environment.groups for v in group.volumes]
+    volumes += [v for node in environment.nodes for v in node.volumes]
+    owned = {volume.params.get("uuid") for volume in volumes}
+    return frozenset(
+        file.path
+        for file in manifest.files
+        if file.role is FileRole.BASE and file.path not in owned and pool.is_local(target)
+        if _is_there(file, session, target.directory / file.name)
+    )
+
+
+def _is_there(file: File, session: ImportSession, path: Path) -> bool:
+    if file.layer is None or not is_same(session.layer(LayerId(file.layer)), path):
+        return False
+    with FileAtHand.open(path) as content:
+        check_image(file, content)
+    return True
+
+
+def _check_sizes(files: list[File], session: ImportSession) -> None:
+    for file in files:
+        if file.layer is None:
+            continue
+        size = session.layer(LayerId(file.layer)).size
+        if size != file.size:
+            raise FormatError(
+                f"{file.name} has {size} bytes in the repository, the manifest says {file.size}"
+            )
+
+
+def _written_to(manifest: Manifest) -> frozenset[str]:
+    """Files that guests write to: their disks, but for those that a snapshot has frozen."""
+    disks: set[str] = set()
+    frozen = {file.backing for file in manifest.files if file.backing is not None}
+    for node in manifest.environment.nodes:
+        for disk in disks_of(definition_of(node).root):
+            if disk.path and (disk.writable or disk.shared):
+                disks.add(disk.path)
+        for snapshot in map(parse_snapshot, (s.xml for s in node.snapshots if not s.internal)):
+            frozen |= {disk.path for disk in snapshot.snapshotted if disk.path}
+    return frozenset(disks - frozen)
+
+
+def _make_blank(plan: Plan, file: File, path: Path) -> None:
+    """An empty image in place of one whose content was not exported."""
+    command = ["qemu-img", "create", "-q", "-f", file.format]
+    if file.backing is not None:
+        backing = [plan.paths[file.backing], "-F", format_of(plan, file.backing)]
+        command += ["-u", "-b", *backing]  # -u: it is not there yet, and not opened
+    command += [str(path), str(file.virtual_size or 0)]
     try:
         subprocess.run(
             command, check=True, capture_output=True, text=True, timeout=_QEMU_IMG_SECONDS
@@ -75,42 +130,25 @@ def _rebase(plan: Plan, file: File, path: Path) -> None:
     except (OSError, subprocess.SubprocessError) as error:
         reason = getattr(error, "stderr", None) or str(error)
         raise DevopsError(
-            f"qemu-img could not rebase {path}: {' '.join(reason.split())}"
+            f"qemu-img could not create {file.name}: {' '.join(reason.split())}"
         ) from error
+    path.chmod(0o600)
 
 
-def _rename_memory(plan: Plan, file: File, path: Path) -> None:
-    """libvirt brings a guest back under the name and UUID that its memory file tells."""
-    if file.role is not FileRole.MEMORY or plan.choices.name is None:
-        return
-    snapshots = chain.from_iterable(node.snapshots for node in plan.manifest.environment.nodes)
-    for snapshot in snapshots:
-        definition = parse(snapshot.xml).find("domain")
-        if snapshot.memory == file.path and definition is not None:
-            memory_header.rewrite_like(path, definition, paths=plan.paths)
+def _place(plan: Plan, made: list[tuple[Path, Path]], undo: Undo) -> None:
+    """Give files their names in the pool.
 
-
-def _format_of(plan: Plan, exported_path: str) -> str:
-    return next(file.format for file in plan.manifest.files if file.path == exported_path)
-
-
-def _make_blank(plan: Plan, file: File, path: Path, undo: Undo) -> None:
-    """An empty image in place of one whose content was not exported."""
-    root = etree.Element("volume")
-    etree.SubElement(root, "name").text = path.name
-    etree.SubElement(root, "capacity").text = str(file.virtual_size or 0)
-    target = etree.SubElement(root, "target")
-    etree.SubElement(target, "format", type=file.format)
-    if file.backing is not None:
-        backing = etree.SubElement(root, "backingStore")
-        etree.SubElement(backing, "path").text = plan.paths[file.backing]
-        etree.SubElement(backing, "format", type=_format_of(plan, file.backing))
-    with held_back(), asking(f"creating the empty volume {path.name}"):
-        pool.pool_of(plan.target).createXML(etree.tostring(root, encoding="unicode"), 0)
-        undo.later(_remove, plan, path)
-
-
-def _remove(plan: Plan, path: Path) -> None:
-    """The pool may not have seen the file yet."""
-    path.unlink(missing_ok=True)
-    pool.refresh(plan.target)
+    :param made: (name beside the pool, name in the pool)
+    """
+    with held_back() as interrupts:
+        undo.later(pool.refresh, plan.target)
+        for draft, path in made:
+            interrupts.heed()
+            try:
+                os.link(draft, path)
+            except FileExistsError as error:
+                raise ConflictError(f"a file {path} is there already") from error
+            except OSError as error:
+                raise DevopsError(f"{path} cannot be made: {error.strerror}") from error
+            undo.later(path.unlink, True)  # also if it is gone already
+        pool.refresh(plan.target)

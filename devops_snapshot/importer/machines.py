@@ -25,7 +25,7 @@ def define_machine(plan: Plan, node: document.Node, undo: Undo) -> None:
     adapt(definition.root, paths=plan.paths, emulator=emulator)
     with asking(f"defining domain {definition.name}"):
         domain = plan.target.conn.defineXML(serialise(definition.root))
-    undo.later(_remove_domain, domain)
+    undo.later(remove_domain, domain)
     for snapshot in node.snapshots:
         if snapshot.memory is not None:
             _check_memory(plan, node, snapshot)
@@ -43,7 +43,8 @@ def _check_memory(plan: Plan, node: document.Node, snapshot: document.Snapshot) 
     check_memory(node, snapshot, xml)
 
 
-def _remove_domain(domain: Any) -> None:
+def remove_domain(domain: Any) -> None:
+    """Whatever it is doing, and with its snapshots' metadata."""
     with asking(f"removing domain {domain.name()}"):
         if domain.isActive():
             domain.destroy()

@@ -37,7 +37,7 @@ def define_networks(plan: Plan, undo: Undo) -> dict[int, str]:
         uuids[l2.id] = plan.network_uuids[wanted.name]
         with asking(f"defining network {wanted.name}"):
             network = _define(plan.target.conn, build_network(wanted, uuid=uuids[l2.id]), wanted)
-            undo.later(_remove, network)
+            undo.later(remove_network, network)
         with asking(f"starting network {wanted.name}"):
             network.setAutostart(True)
             network.create()
@@ -131,7 +131,8 @@ def _add_dhcp(ip: etree._Element, network: document.Network) -> None:
             entry.set("name", host.name)
 
 
-def _remove(network: Any) -> None:
+def remove_network(network: Any) -> None:
+    """Whether it is started or not."""
     with asking(f"removing network {network.name()}"):
         if network.isActive():
             network.destroy()

@@ -60,11 +60,21 @@ class Plan:
         )
 
 
-def make_plan(exported: Manifest, target: Target, choices: Choices, *, to_write: int) -> Plan:
+def make_plan(
+    exported: Manifest,
+    target: Target,
+    choices: Choices,
+    *,
+    in_place: frozenset[str],
+    to_write: int,
+    spare: int,
+) -> Plan:
     """Settle what comes and where the files go, and check everything.
 
     :param exported: checked by :func:`~..manifest.check.check_manifest`
+    :param in_place: exported files that are here already and will be used as they are
     :param to_write: bytes that the files will take in the storage pool
+    :param spare: bytes that will be given up there if need be
     :raises NotFoundError: the export has no such node or snapshot
     """
     manifest = _beside_others(reshape(exported, choices), choices)
@@ -73,8 +83,9 @@ def make_plan(exported: Manifest, target: Target, choices: Choices, *, to_write:
         choices=choices,
         target=target,
         paths=place_files(manifest, target.directory),
-        in_place=frozenset(),
+        in_place=in_place,
         to_write=to_write,
+        spare=spare,
     )
     findings = (*check_everything(scene), *notes(exported, manifest, choices))
     return Plan(

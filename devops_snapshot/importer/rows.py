@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from django.db import DatabaseError, transaction
@@ -34,7 +35,7 @@ def write_rows(plan: Plan, networks: dict[int, str], undo: Undo) -> Any:
     except (DatabaseError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise FormatError(f"the database refuses the rows of the export: {reason}") from error
-    undo.later(_remove_rows, plan, environment)
+    undo.later(remove_rows, environment, set(plan.paths.values()))
     return environment
 
 
@@ -62,9 +63,11 @@ def _write_snapshots(plan: Plan, environment: Any) -> None:
             )
 
 
-def _remove_rows(plan: Plan, environment: Any) -> None:
-    """The rows, and the overlays that a revert has made: nothing else knows of those."""
-    imported = set(plan.paths.values())
+def remove_rows(environment: Any, imported: Collection[str]) -> None:
+    """The rows, and the overlays that a revert has made: nothing else knows of those.
+
+    :param imported: paths of files that are removed otherwise
+    """
     for node in environment.get_nodes():
         for volume in node.get_volumes().order_by("-id"):
             if volume.uuid not in imported:

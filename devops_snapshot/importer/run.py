@@ -1,19 +1,18 @@
 """One import from beginning to end, with its record in the database.
 
-Files, networks, rows and domains are made one after the other, each with its undoing; at the end
-the environment is reverted to the snapshot that was exported last, by the same code that reverts
-any environment: that gives every disk its fresh overlay and lets the guests run on.
+What it makes is written down first, for whoever finds it killed. Files, networks, rows and domains
+are made one after the other, each with its undoing; at the end the environment is reverted to the
+snapshot that was exported last, by the same code that reverts any environment: that gives every
+disk its fresh overlay and lets the guests run on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
-from .. import snapshot as snapshots
-from ..errors import DevopsError
-from ..hypervisor import asking, domain_of
+from django.db import transaction
+
 from ..interrupts import held_back
 from ..journey import recorded
 from ..lock import changing
@@ -22,11 +21,13 @@ from ..manifest.check import check_manifest
 from ..models import Import, StorageNode
 from ..progress import Progress, Quiet
 from ..remote import connect
-from ..snapshot.undo import Undo
-from ..store import ImportSession, LayerId, Repository
-from .choices import Choices, Ending
+from ..store import ImportSession, Repository
+from .awaken import awaken
+from .choices import Choices
 from .choose import choose_export
-from .files import fetch_files
+from .files import fetch_files, layers_of, shared_files
+from .journal import making
+from .layer_cache import LayerCache
 from .machines import define_machine
 from .networks import define_networks
 from .plan import Plan, make_plan
@@ -81,20 +82,29 @@ def import_environment(
             exported = Manifest.from_json(session.manifest)
             record.environment_name = choices.name or exported.environment.name
             record.save()
-            plan = _plan(exported, session, target, choices)
-            if show is not None:
-                show(plan)
-            plan.require_possible()
-            with changing(plan.manifest.environment.name):
-                environment = _carry_out(plan, session, progress or Quiet())
-            record.environment_id = environment.id
+            with changing(record.environment_name):
+                plan = _plan(exported, session, target, choices)
+                if show is not None:
+                    show(plan)
+                plan.require_possible()
+                _carry_out(plan, session, progress or Quiet(), record)
     return record
 
 
 def _plan(exported: Manifest, session: ImportSession, target: Target, choices: Choices) -> Plan:
     check_manifest(exported)
     manifest = reshape(exported, choices)
-    return make_plan(exported, target, choices, to_write=_data_size(manifest, session))
+    cache = LayerCache.of(target)
+    in_place = shared_files(manifest, session, target)
+    layers = layers_of(manifest, without=in_place)
+    return make_plan(
+        exported,
+        target,
+        choices,
+        in_place=in_place,
+        to_write=cache.missing(session, layers),
+        spare=cache.spare(keep=layers),
+    )
 
 
 @contextmanager
@@ -107,59 +117,18 @@ def _counted(record: Import, session: ImportSession) -> Iterator[None]:
         record.bytes_written = session.stats.bytes_written
 
 
-def _data_size(manifest: Manifest, session: ImportSession) -> int:
-    """Bytes that are not holes."""
-    layers = [LayerId(file.layer) for file in manifest.files if file.layer is not None]
-    return sum(extent.length for layer in layers for extent in session.layer(layer).extents())
-
-
-def _carry_out(plan: Plan, session: ImportSession, progress: Progress) -> Any:
-    with _all_or_nothing() as undo:
-        fetch_files(plan, session, progress, undo)
+def _carry_out(plan: Plan, session: ImportSession, progress: Progress, record: Import) -> None:
+    with making(record, plan) as journal:
+        fetch_files(plan, session, progress, journal.undo, bench=journal.bench)
         with held_back() as interrupts:
-            networks = define_networks(plan, undo)
+            networks = define_networks(plan, journal.undo)
             interrupts.heed()
-            environment = write_rows(plan, networks, undo)
+            with transaction.atomic():
+                environment = write_rows(plan, networks, journal.undo)
+                journal.rows_written(environment)
             for node in plan.manifest.environment.nodes:
                 interrupts.heed()
-                define_machine(plan, node, undo)
+                define_machine(plan, node, journal.undo)
             interrupts.heed()
-            if plan.manifest.current is not None:
-                _revert(environment, plan.manifest.current, plan.choices.ending)
-            if plan.choices.ending is Ending.START:
-                _start(environment)
-    return environment
-
-
-@contextmanager
-def _all_or_nothing() -> Iterator[Undo]:
-    """If the block fails, undo what it has registered, and let no Ctrl-C get in between."""
-    undo = Undo()
-    try:
-        yield undo
-    except BaseException:
-        with held_back():
-            undo.run()
-        raise
-
-
-def _revert(environment: Any, name: str, ending: Ending) -> None:
-    try:
-        snapshots.revert(
-            environment,
-            name,
-            resume=ending in (Ending.RESUME, Ending.START),
-            with_memory=ending is not Ending.DEFINE_ONLY,
-        )
-    except DevopsError as error:
-        error.hint = ""  # it tells of the environment's nodes; they are about to go
-        raise
-
-
-def _start(environment: Any) -> None:
-    """Start the guests that did not come back from memory."""
-    for node in environment.get_nodes():
-        domain = domain_of(node)
-        with asking(f"starting node {node.name!r}"):
-            if not domain.isActive():
-                domain.create()
+            journal.all_is_made()
+            awaken(environment, plan.manifest.current, plan.choices.ending)

@@ -19,6 +19,7 @@ from ..errors import DevopsError
 from ..interrupts import Heed, heed_nothing, held_back
 from ..lock import is_read
 from ..progress import Progress, Quiet
+from ..signals import about_to_merge
 from . import merge
 from .merge import Merge
 from .nodes import nodes_with_domains
@@ -121,9 +122,20 @@ def _tidy_node(
         if step is None:
             return list(put_off.values())
         heed()
+        if isinstance(step, Merge) and not exported and _other_names_given_up(step):
+            continue
         reason = _EXPORTED if exported and isinstance(step, Merge) else _take(step, progress, heed)
         if reason is not None:
             put_off[step.lower.id] = _waiting(survey, step, reason)
+
+
+def _other_names_given_up(step: Merge) -> bool:
+    """Whether a file that may be written to has fewer names now than it was seen to have."""
+    images = step.survey.images
+    volumes = (step.lower, step.upper, *step.above)
+    paths = [v.uuid for v in volumes if v.uuid in images and images[v.uuid].links > 1]
+    answers = about_to_merge.send(sender=Merge, paths=paths) if paths else []
+    return any(given_up for _, given_up in answers)
 
 
 def _take(step: _Step, progress: Progress, heed: Heed) -> str | None:

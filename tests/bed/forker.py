@@ -70,8 +70,9 @@ def serve(path: str) -> list[str]:
         socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener,
         selectors.DefaultSelector() as selector,
     ):
-        listener.bind(path)
+        listener.bind(f"{path}.new")
         listener.listen()
+        Path(f"{path}.new").rename(path)  # whoever sees it can connect
         selector.register(listener, selectors.EVENT_READ)
         while True:
             (key, _), *_ = selector.select()

@@ -216,7 +216,8 @@ class Host:
                 pool.destroy()
             pool.undefine()
         _empty(self.pool_dir)
-        shutil.rmtree(self.home / ".devops", ignore_errors=True)
+        for left in (self.home / ".devops", self.pool_dir.parent / ".devops_snapshot"):
+            shutil.rmtree(left, ignore_errors=True)
         self._define_pool()
 
     def close(self) -> None:

@@ -76,7 +76,9 @@ def test_a_pool_that_takes_no_more(beta: Place, exported: str, first: str) -> No
     beta.host.run([*define, str(small)])
     try:
         code, line = fails(beta, first, exported, "--pool", "small")
-        assert not beta.host.run(["ls", "-A", str(small)]).stdout
+        pool = beta.host.connection.storagePoolLookupByName("small")
+        pool.refresh()
+        assert not pool.listVolumes()
     finally:
         beta.host.run(["virsh", "-c", beta.host.uri, "pool-destroy", "small"])
         beta.host.run(["umount", str(small)])

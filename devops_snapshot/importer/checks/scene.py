@@ -27,6 +27,7 @@ class Scene:
     :param paths: path of each exported file to its path here
     :param in_place: exported files that are here already and will be used as they are
     :param to_write: bytes that the files will take in the storage pool
+    :param spare: bytes that the layer cache gives up there if need be
     """
 
     manifest: Manifest
@@ -35,6 +36,7 @@ class Scene:
     paths: Mapping[str, str]
     in_place: frozenset[str]
     to_write: int
+    spare: int = 0
 
     @cached_property
     def definitions(self) -> dict[str, Definition]:

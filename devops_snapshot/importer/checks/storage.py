@@ -37,7 +37,7 @@ def _check_files(scene: Scene) -> Iterator[Finding]:
 def _check_room(scene: Scene) -> Iterator[Finding]:
     pool = pool_of(scene.target)
     with asking(f"asking for the size of storage pool {pool.name()}"):
-        free = pool.info()[3]
+        free = pool.info()[3] + scene.spare
     told = f"{human_size(free)} free in {pool.name()!r}, {human_size(scene.to_write)} to be written"
     if scene.to_write > free:
         remedy = "Make room there, or put it into another storage pool with --pool"

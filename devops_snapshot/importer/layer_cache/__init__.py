@@ -5,7 +5,8 @@ lets several come at the same time, ``pool_files`` finds what the storage pool h
 ``copies`` are second names and clones, and ``cache`` is all of it together.
 """
 
-from .cache import LayerCache
+from .cache import DONE, LayerCache, give_up, trim
 from .entry import Entry
+from .pool_files import is_same
 
-__all__ = ["Entry", "LayerCache"]
+__all__ = ["DONE", "Entry", "LayerCache", "give_up", "is_same", "trim"]

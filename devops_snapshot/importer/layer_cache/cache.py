@@ -9,36 +9,48 @@ import writes every byte once, and the cache takes room only for what no environ
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
+import shutil
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 
+import libvirt
 from django.conf import settings
 
-from ...errors import StorageError, UsageError
+from ...errors import DevopsError, StorageError, UsageError
 from ...progress import Progress, Quiet
 from ...snapshot.pool import is_local
-from ...store import FileSink, ImportSession, LayerId
+from ...store import FileAtHand, FileSink, ImportSession, LayerId
+from ...store.reading.layer_sink import cannot_be_written
 from ..target import Target
 from .copies import cloned, linked, overwrite_head
 from .entry import Entry
 from .fetch import Fetcher
 from .place import private_workshop, workshop_of
-from .pool_files import PoolFiles, is_same
+from .pool_files import PoolFiles
+
+LOG = logging.getLogger(__name__)
 
 DEFAULT_LIMIT = 20 << 30
 """Bytes."""
 
+DONE = ".done"
+"""Suffix of a bench that is not needed any more."""
+
 _TRIES = 3
+_FORGOTTEN = 30 * 24 * 3600.0  # seconds; a database that would tell what to do with it is gone
 
 
 class LayerCache:
     """Layers of any repository by their ids, shared by all imports of a host and user.
 
     :ivar workshop: the directory of the cache, and of what imports are making
+    :ivar benches: for a directory of each import, on which it makes its files
     :param look: looks at the storage pool, when it is needed first
     :param limit: bytes that entries may take which no environment has
     """
@@ -48,6 +60,7 @@ class LayerCache:
     ) -> None:
         self.workshop = workshop
         self._layers = workshop / "layers"
+        self.benches = workshop / "imports"
         self._limit = limit
         self._look = look
 
@@ -56,6 +69,11 @@ class LayerCache:
         """That of a storage pool; nothing is made before it is needed."""
         workshop = workshop_of(target.directory) if is_local(target) else private_workshop()
         return cls(workshop, limit=_limit(), look=lambda: PoolFiles.of(target))
+
+    @classmethod
+    def beside(cls, pool: Path) -> LayerCache:
+        """That of the storage pool in a directory, for whoever looks for nothing in the pool."""
+        return cls(workshop_of(pool), limit=_limit())
 
     def entry(self, layer: LayerId) -> Entry:
         return Entry(self._layers, layer)
@@ -69,13 +87,12 @@ class LayerCache:
         """
         return sum(self._lacking(session, self._fetcher(session), layers).values())
 
-    def room(self, keep: Iterable[LayerId] = ()) -> int:
-        """Bytes that there are for layers: those that are free, and those that could be.
+    def spare(self, keep: Collection[LayerId] = ()) -> int:
+        """Bytes that will be given up if there is no other room.
 
-        :param keep: layers that are not to be given up for it
+        :param keep: layers that will not
         """
-        kept = set(keep)
-        return self._free() + sum(e.takes for e in self._entries() if e.layer not in kept)
+        return sum(entry.takes for entry in self._entries() if entry.layer not in keep)
 
     def fetch(
         self, session: ImportSession, layers: Collection[LayerId], progress: Progress
@@ -95,6 +112,17 @@ class LayerCache:
         fetcher.fetch_all([self.entry(layer) for layer in largest_first])
         for layer in layers:
             self.entry(layer).touch()
+
+    @contextmanager
+    def opened(self, session: ImportSession, layer: LayerId) -> Iterator[FileAtHand]:
+        """A layer as it was exported, whatever its file begins with here.
+
+        :raises FormatError: as :meth:`fetch`; likewise StorageError
+        """
+        with ExitStack() as stack:
+            with self._sound(session, layer) as entry:
+                content = stack.enter_context(entry.opened())
+            yield content
 
     def take(
         self,
@@ -118,14 +146,9 @@ class LayerCache:
                 return
             if not is_written and _shared(entry, target, head):
                 return
-            source = entry.opened()
-        with source as content, FileSink.create(target) as sink:
+        with self.opened(session, layer) as content, FileSink.create(target) as sink:
             session.restore(layer, sink, at_hand=[content])
         overwrite_head(target, head)
-
-    def is_same(self, session: ImportSession, layer: LayerId, path: Path) -> bool:
-        """Whether a file is that layer, byte for byte, and nobody is writing to it."""
-        return is_same(session.layer(layer), path)
 
     def give_up(self, path: Path) -> bool:
         """Forget a file that is about to be written to; returns whether it was an entry."""
@@ -141,6 +164,7 @@ class LayerCache:
 
     def trim(self, keep: Collection[LayerId] = ()) -> None:
         """Give up what was not used for longest, until the rest is within the limit."""
+        self._sweep()
         excess = sum(entry.takes for entry in self._entries()) - self._limit
         self._evict(excess, keep)
 
@@ -174,13 +198,13 @@ class LayerCache:
                 if entry.is_sound():
                     yield entry
                     return
-        raise StorageError(f"{entry.path} is being changed again and again")
+        raise StorageError(f"layer {layer} is being changed again and again")
 
     def _make_directories(self) -> None:
         try:
             self._layers.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise StorageError(f"{self._layers} cannot be made: {error.strerror}") from error
+            raise cannot_be_written(self.workshop.parent, error) from error
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -211,6 +235,14 @@ class LayerCache:
                     entry.forget()
                     size -= takes
 
+    def _sweep(self) -> None:
+        """Remove what imports have made and do not need any more, or nobody has ever asked for."""
+        for bench in self.benches.glob("*"):
+            with suppress(FileNotFoundError):
+                age = time.time() - bench.stat().st_mtime
+                if bench.suffix == DONE or age > _FORGOTTEN:
+                    shutil.rmtree(bench, ignore_errors=True)
+
     def _free(self) -> int:
         """Bytes; the directory may not have been made yet."""
         there = next(path for path in (self.workshop, *self.workshop.parents) if path.is_dir())
@@ -222,6 +254,23 @@ class LayerCache:
             names = {path.name.partition(".")[0] for path in self._layers.iterdir()}
             return [self.entry(LayerId(name)) for name in names]
         return []
+
+
+def give_up(paths: Iterable[str]) -> bool:
+    """Forget files that are about to be written to, which have names elsewhere, too.
+
+    :returns: whether the cache had one
+    """
+    given_up = [LayerCache.beside(Path(path).parent).give_up(Path(path)) for path in paths]
+    return any(given_up)
+
+
+def trim(connection_string: str, storage_pool_name: str) -> None:
+    """An environment was erased there: what was its own is the cache's alone now."""
+    try:
+        LayerCache.of(Target(connection_string, storage_pool_name)).trim()
+    except (DevopsError, OSError, libvirt.libvirtError) as error:
+        LOG.info("the layer cache stays as it is: %s", error)
 
 
 def _limit() -> int:

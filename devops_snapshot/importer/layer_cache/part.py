@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ...errors import StorageError
 from ...store import FileAtHand, FileSink
 from ...store.format.hashing import Data
+from ...store.reading.layer_sink import cannot_be_written
 
 _POLL = 0.1  # seconds
 
@@ -34,7 +34,7 @@ class PartFile:
     ) -> None:
         self.path = path
         self._descriptor = descriptor
-        self._sink = FileSink(path, descriptor)
+        self._sink = FileSink(Path(path.name), descriptor)
         self._stop = stop
         self._told = told
         self._is_new = os.fstat(descriptor).st_size == 0
@@ -89,7 +89,7 @@ def _lock(path: Path, stop: threading.Event) -> int:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
-            raise StorageError(f"{path} cannot be made: {error.strerror}") from error
+            raise cannot_be_written(Path(path.name), error) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -1,8 +1,9 @@
 """Where imports keep what they have fetched.
 
 On the file system of the storage pool, so that a file can have a name there and one in the pool;
-but not in the pool's directory, where libvirt lists even hidden directories as volumes, unless the
-pool is a mount point and there is no other place.
+beside the pool's directory, since libvirt lists even hidden directories in it as volumes. Where the
+pool is a mount point, there is no place but in it: there the name ends in a control character, and
+what has one in its name libvirt leaves out (``virStorageBackendRefreshLocal``; tried with 9.0).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import stat
 from pathlib import Path
 
 NAME = ".devops_snapshot"
+NAME_IN_POOL = f"{NAME}\x01"
 
 
 def workshop_of(pool: Path) -> Path:
@@ -19,9 +21,9 @@ def workshop_of(pool: Path) -> Path:
 
     :param pool: the pool's directory
     """
-    for parent in (pool.parent, pool):
-        if _is_on_file_system_of(parent, pool) and _is_ours(parent / NAME):
-            return parent / NAME
+    for directory in (pool.parent / NAME, pool / NAME_IN_POOL):
+        if _is_on_file_system_of(directory.parent, pool) and _is_ours(directory):
+            return directory
     return private_workshop()
 
 

@@ -20,6 +20,7 @@ from ...importer import (
     Verdict,
     import_environment,
     plan_import,
+    recover,
 )
 from ...models import Import
 from ...snapshot import clocks_behind
@@ -78,6 +79,8 @@ class Command(DevopsCommand):
             self._print_plan(plan, as_json=options["json"])
             plan.require_possible()
             return
+        for line in recover():
+            self.stderr.write(line)
         with showing_progress() as progress:
             record = import_environment(
                 options["export"],

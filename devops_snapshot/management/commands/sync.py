@@ -10,6 +10,7 @@ from django.core.management.base import CommandParser
 from ...console import DevopsCommand
 from ...contract import Environment
 from ...errors import ConflictError, DevopsError
+from ...importer import recover
 from ...lock import changing
 from ...reach import sweep
 from ...snapshot.sync import Finding, Outcome, compare, repair
@@ -18,7 +19,8 @@ from ..arguments import environment_named
 
 class Command(DevopsCommand):
     help = (
-        "Report where the database and libvirt differ.\n\n"
+        "Report where the database and libvirt differ. What killed imports have left is finished "
+        "or removed first.\n\n"
         "With --repair, bring them into step as far as that can be. Nothing that the database does "
         "not know is ever deleted. Exit code 4: differences remain."
     )
@@ -34,6 +36,8 @@ class Command(DevopsCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         sweep()
+        for line in recover():
+            self.stderr.write(line)
         outcomes = {}
         for environment in _environments(options["name"]):
             outcome = _outcome(environment, change=options["repair"], alone=bool(options["name"]))

@@ -90,6 +90,11 @@ class FileSink:
         os.close(self._descriptor)
 
     def _failed(self, error: OSError) -> StorageError:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return StorageError(f"No space left for {self.path}", hint="Free space on this host")
-        return StorageError(f"{self.path} cannot be written: {error.strerror}")
+        return cannot_be_written(self.path, error)
+
+
+def cannot_be_written(path: Path, error: OSError) -> StorageError:
+    """Say so, and what to do where the disk is full."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageError(f"No space left for {path}", hint="Free space on this host")
+    return StorageError(f"{path} cannot be written: {error.strerror}")

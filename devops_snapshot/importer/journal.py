@@ -1,0 +1,163 @@
+"""What an import makes, written down before it makes it.
+
+A failure or Ctrl-C is undone by the import itself. If it is killed, the record of it in the
+database says what there may be of it; it holds the lock of its environment, so whoever gets that
+lock knows that it is dead: see :mod:`~.recover`. The files are ours if they are the same as those
+on the *bench*, where they were made and stay until the end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..interrupts import held_back
+from ..lock import directory as lock_directory
+from ..manifest.check import definition_of
+from ..models import Import, State
+from ..snapshot.undo import Undo
+from .choices import Ending
+from .layer_cache import DONE, LayerCache
+from .plan import Plan
+from .target import Target
+
+_MACHINE_ID = Path("/etc/machine-id")
+
+
+@dataclass(frozen=True)
+class Making:
+    """What may be there of an import.
+
+    :param bench: directory in which its files are made
+    :param files: their paths in the storage pool
+    :param domains: names by UUID; likewise networks
+    :param current: the snapshot that the environment comes back at
+    :param ending: value of an :class:`~.choices.Ending`
+    :param is_made: all is there, and the guests are to be woken
+    """
+
+    environment: str
+    connection_string: str
+    storage_pool_name: str
+    bench: str
+    files: tuple[str, ...]
+    domains: Mapping[str, str]
+    networks: Mapping[str, str]
+    current: str | None
+    ending: str
+    is_made: bool = False
+
+    @classmethod
+    def of(cls, plan: Plan) -> Making:
+        manifest = plan.manifest
+        definitions = [definition_of(node) for node in manifest.environment.nodes]
+        files = [path for name, path in plan.paths.items() if name not in plan.shared]
+        bench = LayerCache.of(plan.target).benches / secrets.token_hex(8)
+        return cls(
+            environment=manifest.environment.name,
+            connection_string=plan.target.connection_string,
+            storage_pool_name=plan.target.storage_pool_name,
+            bench=str(bench),
+            files=tuple(files),
+            domains={definition.uuid: definition.name for definition in definitions},
+            networks={uuid: name for name, uuid in plan.network_uuids.items()},
+            current=manifest.current,
+            ending=plan.choices.ending.value,
+        )
+
+    @classmethod
+    def recorded_in(cls, record: Import) -> Making:
+        return cls(**record.making)
+
+    @property
+    def target(self) -> Target:
+        return Target(self.connection_string, self.storage_pool_name)
+
+    @property
+    def wanted_end(self) -> Ending:
+        return Ending(self.ending)
+
+
+class Journal:
+    """The record of an import while it makes something.
+
+    :ivar undo: takes back what was made
+    """
+
+    def __init__(self, record: Import, making: Making) -> None:
+        self.undo = Undo()
+        self._record = record
+        self._making = making
+
+    @property
+    def bench(self) -> Path:
+        """Where its files are made; on the file system of the storage pool."""
+        return Path(self._making.bench)
+
+    def rows_written(self, environment: Any) -> None:
+        """To be called in the transaction that writes the environment's rows."""
+        self._record.environment_id = environment.id
+        self._record.save()
+
+    def all_is_made(self) -> None:
+        """From now on, whoever finds it killed wakes the guests instead of undoing all."""
+        self._making = replace(self._making, is_made=True)
+        self._record.making = asdict(self._making)
+        self._record.save()
+
+    def begin(self) -> None:
+        self._record.making = asdict(self._making)
+        self._record.place = place()
+        self._record.save()
+        self.bench.mkdir(mode=0o700, parents=True)
+
+
+@contextmanager
+def making(record: Import, plan: Plan) -> Iterator[Journal]:
+    """If the block fails, undo what it has registered, and let no Ctrl-C get in between.
+
+    The environment's lock is held. What cannot be undone now, :mod:`~.recover` tries again.
+    """
+    journal = Journal(record, Making.of(plan))
+    try:
+        journal.begin()
+        yield journal
+    except BaseException:
+        with held_back():
+            journal.undo.run()
+            record.environment_id = None
+            if not journal.undo.has_failed:
+                close(record, State.FAILED)
+        raise
+    with held_back():
+        close(record, State.DONE)
+
+
+def close(record: Import, state: State, *, error: str = "") -> None:
+    """Record that it has ended, and that nothing has to be undone."""
+    making = Making.recorded_in(record)
+    bench = Path(making.bench)
+    done = bench.with_suffix(DONE)
+    with suppress(FileNotFoundError):
+        bench.replace(done)
+    record.making, record.place = {}, ""
+    record.finish(state, error=error)
+    shutil.rmtree(done, ignore_errors=True)
+    LayerCache.of(making.target).trim()
+
+
+def place() -> str:
+    """This host and user, as far as they share locks: others may use the same database."""
+    try:
+        machine = _MACHINE_ID.read_text().strip()
+    except OSError:
+        machine = ""
+    identity = f"{machine or platform.node()}\n{lock_directory()}"
+    return hashlib.sha256(identity.encode()).hexdigest()

@@ -1,0 +1,167 @@
+"""Finishing or undoing what killed imports have left.
+
+Whatever is removed was looked at first: domains and networks have the UUID *and* the name that the
+import was to give them, a domain's disks stand on its files, and a file is the one on its bench.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import libvirt
+from django.apps import apps
+from django.db import DatabaseError
+
+from ..connection import found, one_line
+from ..errors import ConflictError, DevopsError
+from ..hypervisor import asking
+from ..interrupts import held_back
+from ..lock import changing
+from ..models import EnvironmentSnapshot, Import, State, Underway
+from ..snapshot import pool
+from ..snapshot.domain_xml import disks_of, parse
+from ..snapshot.images import chain_in, images_of
+from ..snapshot.undo import Undo
+from .awaken import awaken, wake_all
+from .journal import Making, close, place
+from .layer_cache import DONE
+from .machines import remove_domain
+from .networks import remove_network
+from .rows import remove_rows
+
+
+def recover() -> list[str]:
+    """Finish or undo all that was killed on this host; returns what was done, a line each."""
+    told = []
+    for record in Import.objects.filter(place=place()).order_by("id"):
+        with ExitStack() as lock:
+            try:
+                lock.enter_context(changing(record.making["environment"]))
+            except ConflictError:
+                continue  # it is alive
+            record.refresh_from_db()
+            if record.place:
+                with held_back():
+                    told.append(_recover(record))
+    return told
+
+
+def _recover(record: Import) -> str:
+    what = f"the import of {record.environment_name!r} from {record.export_id} was killed"
+    try:
+        if _finish(record):
+            return f"{what} when all was there: its guests were brought back now"
+        if _undo(record):
+            return f"{what}: what it had made is removed"
+    except (DevopsError, DatabaseError) as error:
+        return f"{what}, and cannot be undone now: {error}"
+    except libvirt.libvirtError as error:
+        return f"{what}, and cannot be undone now: {one_line(error)}"
+    return f"{what}, and not all of it could be undone; the next 'dos.py sync' tries again"
+
+
+def _finish(record: Import) -> bool:
+    """Wake the guests if that was all that was left to do; returns whether the import is done."""
+    making = Making.recorded_in(record)
+    environment = _environment_of(record)
+    if not making.is_made or environment is None:
+        return False
+    try:
+        if _is_awake(environment, making):
+            wake_all(environment, making.wanted_end)
+        else:
+            awaken(environment, making.current, making.wanted_end)
+    except DevopsError:
+        return False  # then nothing is to be left of it
+    close(record, State.DONE)
+    return True
+
+
+def _undo(record: Import) -> bool:
+    """Remove what there is; returns whether all could be."""
+    making, undo = Making.recorded_in(record), Undo()
+    for step in (_remove_files, _remove_networks):
+        undo.later(step, making)
+    undo.later(_remove_rows, record, making)
+    undo.later(_remove_domains, making)
+    undo.run()
+    if undo.has_failed:
+        return False
+    record.environment_id = None
+    close(record, State.CANCELLED, error="killed; what it had made was removed later")
+    return True
+
+
+def _environment_of(record: Import) -> Any | None:
+    environments: Any = apps.get_model("devops", "Environment").objects
+    return environments.filter(id=record.environment_id, name=record.making["environment"]).first()
+
+
+def _is_awake(environment: Any, making: Making) -> bool:
+    """Whether the revert has come to its end: users may have gone on with the guests by now."""
+    rows = EnvironmentSnapshot.objects.filter(environment_id=environment.id)
+    if rows.filter(underway=Underway.REVERTING).exists():
+        return False
+    devices = [device for node in environment.get_nodes() for device in node.disk_devices]
+    return any(
+        device.volume is not None and device.volume.uuid not in making.files for device in devices
+    )
+
+
+def _remove_domains(making: Making) -> None:
+    images = images_of(making.target)
+    for uuid, name in making.domains.items():
+        with asking(f"looking for domain {name}"):
+            domain = found(making.target.conn.lookupByUUIDString, uuid, libvirt.VIR_ERR_NO_DOMAIN)
+            if domain is None or domain.name() != name:
+                continue
+            paths = [disk.path for disk in disks_of(parse(domain.XMLDesc(0))) if disk.path]
+        if all(set(chain_in(images, path)) & set(making.files) for path in paths):
+            remove_domain(domain)
+
+
+def _remove_rows(record: Import, making: Making) -> None:
+    environment = _environment_of(record)
+    if environment is not None:
+        remove_rows(environment, set(making.files))
+
+
+def _remove_networks(making: Making) -> None:
+    for uuid, name in making.networks.items():
+        with asking(f"looking for network {name}"):
+            network = found(
+                making.target.conn.networkLookupByUUIDString, uuid, libvirt.VIR_ERR_NO_NETWORK
+            )
+        if network is not None and network.name() == name:
+            remove_network(network)
+
+
+def _remove_files(making: Making) -> None:
+    """Those that came, and overlays on them for which there was no row yet."""
+    ours = set(_files_on_bench(making))
+    for image in images_of(making.target).values():
+        if image.backing in ours and image.path not in making.files:
+            pool.remove_file(making.target, image.path)
+    for path in ours:
+        Path(path).unlink(missing_ok=True)
+    pool.refresh(making.target)
+
+
+def _files_on_bench(making: Making) -> Iterator[str]:
+    """Paths in the pool at which there is a file of the bench."""
+    bench = Path(making.bench)
+    for directory in (bench, bench.with_suffix(DONE)):
+        if not directory.is_dir():
+            continue
+        made = [draft.stat() for draft in directory.iterdir()]
+        for path in making.files:
+            try:
+                status = os.lstat(path)
+            except FileNotFoundError:
+                continue
+            if any(os.path.samestat(status, draft) for draft in made):
+                yield path
