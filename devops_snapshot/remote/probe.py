@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 
 from devops_snapshot.errors import ConflictError, NotFoundError, StorageError
 
 from .interface import Remote
-
-_LARGE = 9 * 1024 * 1024  # bytes; enough for S3's other way to create objects, in parts
-_BLOCK = 1024 * 1024
 
 
 def require_exclusive_creation(remote: Remote) -> None:
@@ -24,15 +21,13 @@ def require_exclusive_creation(remote: Remote) -> None:
     name = f".probe-{secrets.token_hex(8)}"
     first, second = f"{name}-1", f"{name}-2"
 
-    def write(path: str, size: int) -> None:
-        remote.write(path, _blocks(size), staging=f"{name}-unfinished")
+    def write(path: str) -> None:
+        remote.write(path, [path.encode()], staging=f"{name}-unfinished")
 
-    write(first, 1)
+    write(first)
     try:
-        _require_conflict(remote, "write", lambda: write(first, 2))
-        if not remote.rename_is_move:
-            _require_conflict(remote, "write in parts", lambda: write(first, _LARGE))
-        write(second, 2)
+        _require_conflict(remote, "write", lambda: write(first))
+        write(second)
         try:
             _require_conflict(remote, "rename", lambda: remote.rename(first, second))
         finally:
@@ -56,8 +51,3 @@ def _require_conflict(remote: Remote, what: str, attempt: Callable[[], None]) ->
         "each other's data",
         hint="Use a store with conditional writes (If-None-Match), or another SFTP server",
     )
-
-
-def _blocks(size: int) -> Iterator[bytes]:
-    for start in range(0, size, _BLOCK):
-        yield bytes(min(_BLOCK, size - start))

@@ -17,7 +17,7 @@ from posixpath import basename, dirname
 from devops_snapshot.errors import ConflictError, NotFoundError, StorageError
 
 from .interface import Entry
-from .s3_bucket import TOMBSTONE, Bucket, Head
+from .s3_bucket import TOMBSTONE, Bucket, Head, whole_seconds
 from .s3_upload import Upload
 from .url import Location
 
@@ -53,9 +53,7 @@ class S3Remote:
 
     def write(self, path: str, data: Iterable[bytes], *, staging: str) -> int:
         bucket = self._bucket
-        upload = Upload(
-            bucket.client, bucket.name, self._key(path), threads=bucket.threads, run=bucket.run
-        )
+        upload = Upload(bucket.client, bucket.name, self._key(path), run=bucket.run)
         return upload.send(
             data, before_creation=lambda: self._require_not_revoked(dirname(staging))
         )
@@ -92,7 +90,7 @@ class S3Remote:
         for page in self._bucket.pages(prefix, delimiter="/"):
             for item in page.get("Contents", ()):
                 name = item["Key"][len(prefix) :]
-                modified = item["LastModified"].timestamp()
+                modified = whole_seconds(item["LastModified"])
                 objects[name] = Entry(name, item["Size"], modified, is_directory=False)
             for common in page.get("CommonPrefixes", ()):
                 directories.add(common["Prefix"][len(prefix) : -1])

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
 import boto3
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _REVOKED = "revoked"  # the metadata of a tombstone
 TOMBSTONE = b"This name is not to be used again.\n"
-_PARALLEL = 8  # parts of all objects under way
 _READ_BLOCK = 1024 * 1024  # bytes
 _CONFIG = Config(
     connect_timeout=20,
@@ -72,14 +71,12 @@ class Bucket:
     def __init__(self, name: str) -> None:
         self.name = name
         self.client = _client()
-        self.threads = ThreadPoolExecutor(_PARALLEL)
 
     @property
     def endpoint(self) -> str:
         return self.client.meta.endpoint_url
 
     def close(self) -> None:
-        self.threads.shutdown()
         self.client.close()
 
     def run(self, key: str, request: Callable[[], T]) -> T:
@@ -248,11 +245,16 @@ def _passing_over(codes: frozenset[str]) -> Iterator[None]:
 def _head(found: HeadObjectOutputTypeDef) -> Head:
     return Head(
         size=found["ContentLength"],
-        modified=found["LastModified"].timestamp(),
+        modified=whole_seconds(found["LastModified"]),
         etag=found["ETag"],
         writer=found["Metadata"].get(WRITER, ""),
         is_tombstone=_REVOKED in found["Metadata"],
     )
+
+
+def whole_seconds(time: datetime) -> float:
+    """What HEAD tells; listings of some stores are more exact, and both are compared."""
+    return time.replace(microsecond=0).timestamp()
 
 
 def _client() -> S3Client:

@@ -81,7 +81,8 @@ def clear_errors(where: str, bucket: str, endpoint: str) -> Iterator[None]:
 def _refusal(
     error: ClientError, where: str, bucket: str, endpoint: str
 ) -> StorageError | NotFoundError:
-    code, text = code_of(error), str(error.response.get("Error", {}).get("Message", ""))
+    # Ceph says nothing more than the code
+    code, text = code_of(error), error.response.get("Error", {}).get("Message") or ""
     if code in MISSING:
         return NotFoundError(f"{where} does not exist")
     if code == "NoSuchBucket":
@@ -98,8 +99,8 @@ def _refusal(
     if code in _REFUSED:
         return AccessError(
             f"No permission for {where} at {endpoint}: {text or code}",
-            hint=f"Let the bucket's policy allow GetObject, PutObject, DeleteObject and "
-            f"AbortMultipartUpload in {bucket}, and ListBucket on it",
+            hint="Let the bucket's policy allow GetObject, PutObject and DeleteObject "
+            f"in {bucket}, and ListBucket on it",
         )
     if code in _REGION:
         return StorageError(

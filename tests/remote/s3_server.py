@@ -1,4 +1,8 @@
-"""A private S3 server on 127.0.0.1, for the tests of ``remote`` and ``store``."""
+"""A private S3 server on 127.0.0.1, for the tests of ``remote`` and ``store``.
+
+``DEVOPS_TEST_S3=http://host:port`` names another one (Ceph RGW, MinIO ...) to run them against. It
+must let the user of :data:`CREDENTIALS` make buckets, which nobody removes.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ import boto3
 from moto.server import ThreadedMotoServer
 from mypy_boto3_s3 import S3Client
 
+OTHER = os.environ.get("DEVOPS_TEST_S3", "")
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "secret"}
 
 
@@ -57,6 +62,9 @@ class S3Server:
 
 @contextmanager
 def running_s3() -> Iterator[S3Server]:
+    if OTHER:
+        yield S3Server(OTHER)
+        return
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # else every request is a line
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
