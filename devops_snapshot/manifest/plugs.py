@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from lxml import etree
+
+_NO_DIGIT = re.compile(r"[^0-9a-f]")
+
+
+def plain_mac(mac: str) -> str:
+    """What all spellings of an address have in common: rows have them with ``-`` as well."""
+    return _NO_DIGIT.sub("", mac.lower())
 
 
 def name_networks(root: etree._Element, networks: Mapping[str, str]) -> None:
@@ -14,13 +22,13 @@ def name_networks(root: etree._Element, networks: Mapping[str, str]) -> None:
     snapshots.
 
     :param root: any document with ``<interface>`` in it
-    :param networks: MAC address (lower case) to the name of the network in libvirt
+    :param networks: :func:`plain_mac` to the name of the network in libvirt
     """
     for interface in root.iter("interface"):
         mac, source = interface.find("mac"), interface.find("source")
         if interface.get("type") != "bridge" or mac is None or source is None:
             continue
-        name = networks.get(mac.get("address", "").lower())
+        name = networks.get(plain_mac(mac.get("address", "")))
         if name is not None:
             interface.set("type", "network")
             source.clear()

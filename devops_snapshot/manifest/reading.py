@@ -18,7 +18,7 @@ from ..snapshot.domain_xml import parse, serialise
 from ..snapshot.metadata import SnapshotMetadata
 from . import document
 from .nwfilters import filter_of_interface, filter_of_network
-from .plugs import name_networks
+from .plugs import name_networks, plain_mac
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,12 @@ def read_environment(
 
 
 def networks_by_mac(environment: Any) -> dict[str, str]:
-    """MAC address (lower case) to the name in libvirt of the network that the card is in."""
+    """:func:`plain_mac` to the name in libvirt of the network that the card is in."""
     rows = environment.get_env_l2_network_devices()
     names = {row.id: network.name for row in rows if (network := read_network(row)) is not None}
     cards = [card for node in environment.get_nodes() for card in node.interface_set.all()]
     return {
-        card.mac_address.lower(): names[card.l2_network_device_id]
+        plain_mac(card.mac_address): names[card.l2_network_device_id]
         for card in cards
         if card.l2_network_device_id in names
     }

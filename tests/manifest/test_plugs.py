@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lxml import etree
 
-from devops_snapshot.manifest.plugs import name_networks
+from devops_snapshot.manifest.plugs import name_networks, plain_mac
 from devops_snapshot.snapshot.domain_xml import parse, serialise
 
 MAC = "64:0A:00:00:00:01"
@@ -24,7 +24,7 @@ def snapshot(*cards: str) -> etree._Element:
 
 def named(*cards: str) -> str:
     root = snapshot(*cards)
-    name_networks(root, {MAC.lower(): "env_lan"})
+    name_networks(root, {plain_mac("64-0a:00-00:00:01"): "env_lan"})
     return serialise(root)
 
 
