@@ -8,17 +8,28 @@ was is kept, for :mod:`~..reach` to offer it in a namespace and for exports to t
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 from lxml import etree
 
+from ..devops.libvirt.host_command import run_on_host
 from ..devops.libvirt.host_networks import define_on_own_bridge
+from ..errors import HypervisorError
 from ..hypervisor import asking
 from ..manifest import document
+from ..manifest.reading import parse_network
 from ..models import IsolatedNetwork
 from ..snapshot.undo import Undo
 from .plan import Plan
+
+LOG = logging.getLogger(__name__)
+
+_SILENCE = """\
+test "$(cat "/sys/class/net/$1/address")" = "$2" && echo 8 > "/proc/sys/net/ipv4/conf/$1/arp_ignore"
+"""
+"""With the bridge's name and MAC address: another host's may have the same name."""
 
 _BRIDGE = "bridge"
 """The forward mode of networks that are bridges of the host."""
@@ -41,6 +52,8 @@ def define_networks(plan: Plan, undo: Undo) -> dict[int, str]:
         with asking(f"starting network {wanted.name}"):
             network.setAutostart(True)
             network.create()
+        if plan.choices.isolated:
+            _silence(plan.target.connection_string, wanted.name, network)
     return uuids
 
 
@@ -58,6 +71,25 @@ def isolate(network: document.Network) -> document.Network:
     """
     joining = ("bridge", "mac", "forward_mode", "ip", "prefix", "dhcp_start", "dhcp_end")
     return network.model_copy(update={**dict.fromkeys(joining), "dhcp_hosts": ()})
+
+
+def _silence(uri: str, name: str, network: Any) -> None:
+    """Keep the host from answering guests for addresses that it has on other networks.
+
+    That takes root, and is done again by env-shell; without it, the host answers ARP requests for
+    the gateway if it is the gateway of another copy.
+    """
+    described = parse_network(network.XMLDesc(), active=True)
+    command = ["sh", "-c", _SILENCE, "sh", described.bridge or "", described.mac or ""]
+    try:
+        run_on_host(uri, command, as_root=True)
+    except HypervisorError as error:
+        LOG.warning(
+            "guests of network %r may take this host for their gateway until there is an "
+            "env-shell: %s",
+            name,
+            error,
+        )
 
 
 def keep_originals(plan: Plan, environment: Any, networks: Mapping[int, str]) -> None:

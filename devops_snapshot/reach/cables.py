@@ -16,6 +16,7 @@ from .place import Place
 LOG = logging.getLogger(__name__)
 
 _PAUSE = 0.05  # seconds
+_NEVER = "8"  # Documentation/networking/ip-sysctl.rst of the kernel
 _USUAL_WAIT = 6.0  # seconds; spanning tree takes twice the forward delay, with libvirt 2 seconds
 _LONGEST_WAIT = 70.0  # which can be at most 30
 
@@ -37,6 +38,16 @@ def lay(
         host.run("ip", "link", "set", port, "addrgenmode", "none", "alias", alias[:255])
     host.run("ip", "link", "set", port, "master", bridge, "up")
     namespace.ip("link", "set", device, "up")
+
+
+def silence(bridge: str) -> None:
+    """Keep the host from answering on a bridge for addresses that it has elsewhere.
+
+    By default Linux answers every ARP request for an address of its own, whatever device it comes
+    by: guests of an isolated network would take the host, which may well be the gateway of another
+    copy, for theirs.
+    """
+    host.run("tee", f"/proc/sys/net/ipv4/conf/{bridge}/arp_ignore", given=_NEVER)
 
 
 def wait_for_bridges(ports: Sequence[str], heed: Heed) -> None:
@@ -68,7 +79,7 @@ def ports_of(place: Place) -> list[str]:
 
 def remove(ports: Sequence[str]) -> None:
     """Take them away, with their other ends; what is not there, or just going, is none."""
-    for port in ports:
+    for port in filter(_exists, ports):
         try:
             host.run("ip", "link", "delete", port)
         except DevopsError:

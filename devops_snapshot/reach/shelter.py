@@ -147,6 +147,8 @@ def _set_up(environment: Any, place: Place, heed: Heed) -> Inside:
     if not namespace.exists():
         namespace.create()
     for each in found:
+        if each.isolated:
+            cables.silence(each.bridge)
         cables.lay(
             namespace,
             place.port(each.number),

@@ -1,0 +1,128 @@
+"""Two copies with the same subnets and addresses on one host; env-shell in their hosts' place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from devops_snapshot.models import IsolatedNetwork
+from tests.bed import GuestError, Host
+
+from .lab import Lab, fetch, left_on, ping, run_in
+
+GUEST, STATIC = "10.109.0.128", "10.109.1.7"
+
+
+@pytest.fixture
+def one(copies: tuple[Lab, Lab]) -> Iterator[Lab]:
+    """With somebody inside."""
+    with copies[0].open():
+        yield copies[0]
+
+
+def test_both_are_reached_at_the_same_addresses(copies: tuple[Lab, Lab]) -> None:
+    one, two = copies
+    with one.open(), two.open():
+        for lab in copies:
+            seen = lab.sees_all(fetch(GUEST, "who"), fetch("node-1", "who"), ping(STATIC))
+            assert [answer.split()[0] for answer in seen] == [lab.name, lab.name, "PING"]
+            assert "1 packets received" in seen[2]
+
+
+def test_the_host_itself_has_nothing_to_do_with_them(copies: tuple[Lab, Lab]) -> None:
+    host = copies[0].host
+    addresses = run_in(host, "ip", "-4", "address", "show")
+    assert "10.109." not in addresses
+    assert host.run(ping(GUEST), check=False).returncode != 0
+
+
+def test_the_gateway_is_the_one_that_guests_know(one: Lab) -> None:
+    """A guest that comes back from memory has its MAC address in the cache."""
+    with one.database():
+        originals = {record.network["name"]: record for record in IsolatedNetwork.objects.all()}
+    mac = originals["one_admin"].network["mac"]
+    one.guest.run("ip neigh flush dev eth0; " + " ".join(ping("10.109.0.1")))
+    assert mac in one.guest.run("ip neigh show dev eth0")
+    assert mac not in run_in(one.host, "ip", "link", "show", "type", "bridge")
+
+
+def test_guests_get_out_where_the_network_led_out(one: Lab, outside: str) -> None:
+    one.guest.run(" ".join(ping(outside)))
+    answer = one.guest.run("nslookup localhost 10.109.0.1", check=False)
+    assert "Address: 127.0.0.1" in answer, "as the host's resolver says"
+    seen = one.sees_all(ping(outside), ["busybox", "nslookup", "localhost"])
+    assert "1 packets received" in seen[0]
+    assert "Address: 127.0.0.1\n" in seen[1]
+
+
+def test_they_do_not_where_it_did_not(one: Lab, outside: str) -> None:
+    """The gateway is there, but passes nothing on, neither out nor to the other network."""
+    one.guest.run(" ".join(ping("10.109.1.1")))
+    one.guest.run(f"ip route add {outside}/32 via 10.109.1.1 dev eth1")
+    try:
+        with pytest.raises(GuestError, match="100% packet loss"):
+            one.guest.run(" ".join(ping(outside)))
+    finally:
+        one.guest.run(f"ip route del {outside}/32")
+
+
+def test_with_iptables_where_nft_does_not_work(
+    copies: tuple[Lab, Lab], outside: str, tmp_path: Path
+) -> None:
+    lab = copies[0]
+    path = broken(lab.host, tmp_path, "nft")
+    with lab.open(env={"PATH": path}):
+        lab.guest.run(" ".join(ping(outside)))
+
+
+def test_guests_are_reached_where_nothing_can_be_forwarded(
+    copies: tuple[Lab, Lab], tmp_path: Path
+) -> None:
+    lab = copies[0]
+    path = broken(lab.host, tmp_path, "nft", "iptables-restore", "dnsmasq")
+    done = lab.shell(*ping(GUEST), PATH=path)
+    assert "no rules can be set: 'nsenter" in done.stderr
+    assert "guests get neither DHCP nor DNS" in done.stderr
+
+
+def broken(host: Host, directory: Path, *tools: str) -> str:
+    """A ``PATH`` on which these fail."""
+    for tool in tools:
+        (directory / tool).write_text("#!/bin/sh\nexit 9\n")
+        (directory / tool).chmod(0o755)
+    return f"{directory}:{host.env['PATH']}"
+
+
+def test_the_host_may_have_the_same_addresses_and_many_routes(
+    copies: tuple[Lab, Lab], outside: str
+) -> None:
+    """As with the original beside its copy; and what leads out is beside all that it knows."""
+    lab = copies[0]
+    run_in(lab.host, "ip", "link", "add", "original", "type", "bridge")
+    try:
+        for address in ("10.109.0.1", GUEST):
+            run_in(lab.host, "ip", "address", "add", f"{address}/24", "dev", "original")
+        run_in(lab.host, "ip", "link", "set", "original", "up")
+        run_in(lab.host, "ip", "route", "add", "unreachable", "198.18.0.0/16")
+        lab.guest.run("ip neigh flush dev eth0")
+        seen = lab.sees_all(fetch(GUEST, "who"), ["ip", "route"], ping(outside))
+        assert seen[0].split() == ["one"]
+        assert "default via 198.19." in seen[1]
+        assert "1 packets received" in seen[2]
+    finally:
+        run_in(lab.host, "ip", "route", "del", "unreachable", "198.18.0.0/16")
+        run_in(lab.host, "ip", "link", "del", "original")
+
+
+def test_erase_removes_it_from_under_those_inside(copies: tuple[Lab, Lab]) -> None:
+    """Last. The other copy does not notice."""
+    one, two = copies
+    with one.open() as inside, two.open():
+        one.dos("erase", "one")
+        assert len([name for name in left_on(one.host) if name.startswith("devops-")]) == 2
+        with one.database():
+            assert not IsolatedNetwork.objects.exists()
+        assert inside.poll() is None
+        assert two.sees(*fetch(GUEST, "who")).split() == ["two"]
