@@ -29,7 +29,7 @@ from .files import fetch_files, layers_of, shared_files
 from .journal import making
 from .layer_cache import LayerCache
 from .machines import define_machine
-from .networks import define_networks
+from .networks import define_networks, keep_originals
 from .plan import Plan, make_plan
 from .reshape import reshape
 from .rows import write_rows
@@ -125,6 +125,7 @@ def _carry_out(plan: Plan, session: ImportSession, progress: Progress, record: I
             interrupts.heed()
             with transaction.atomic():
                 environment = write_rows(plan, networks, journal.undo)
+                keep_originals(plan, environment, networks)
                 journal.rows_written(environment)
             for node in plan.manifest.environment.nodes:
                 interrupts.heed()
