@@ -28,13 +28,8 @@ class Request:
 
     @property
     def kind(self) -> str:
-        query = urlsplit(self.path).query
         if self.method == "PUT" and "x-amz-copy-source" in self.headers:
             return "copy"
-        if self.method == "PUT":
-            return "part" if "partNumber" in query else "put"
-        if self.method == "POST":
-            return "complete" if "uploadId" in query else "start"
         return self.method.lower()
 
 
