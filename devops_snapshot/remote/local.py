@@ -43,7 +43,7 @@ class LocalRemote:
             try:
                 written = sum(_write_fully(file.fileno(), block) for block in data)
                 os.fsync(file.fileno())
-                self.rename(staging, path)
+                self._publish(unfinished, self._root / path)
             except BaseException:
                 unfinished.unlink(missing_ok=True)
                 raise
@@ -58,6 +58,14 @@ class LocalRemote:
             else:
                 _rename_file(old, new, was)
             _sync_directory(new.parent)
+
+    def _publish(self, unfinished: Path, path: Path) -> None:
+        """Give a new object its name; somebody may have removed it by the time this returns."""
+        with _clear_errors(path, source=unfinished):
+            _link(unfinished, path, unfinished.stat())
+            with suppress(FileNotFoundError):
+                unfinished.unlink()
+            _sync_directory(path.parent)
 
     def revoke(self, directory: str, target: str) -> None:
         self.rename(directory, target)
@@ -116,16 +124,27 @@ def _write_fully(descriptor: int, block: bytes) -> int:
 def _rename_file(old: Path, new: Path, was: os.stat_result) -> None:
     """Link and unlink; a link refuses a target that exists.
 
-    Over NFS a request whose answer was lost is repeated, and then refused because of itself. And
-    somebody may take the source's directory away: once the target is there, all is done.
+    Somebody may take the source's directory away: once the target is there, all is done. Whoever
+    stands still in between may find that the target has been moved on: then the source stays, for
+    others rely on it.
+    """
+    _link(old, new, was)
+    if not _is_at(new, was):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(new))
+    with suppress(FileNotFoundError):
+        old.unlink()
+
+
+def _link(old: Path, new: Path, was: os.stat_result) -> None:
+    """Give a file a second name.
+
+    Over NFS a request whose answer was lost is repeated, and then refused because of itself.
     """
     try:
         os.link(old, new)
     except OSError:
         if not _is_at(new, was):
             raise
-    with suppress(FileNotFoundError):
-        old.unlink()
 
 
 def _rename_directory(old: Path, new: Path, was: os.stat_result) -> None:

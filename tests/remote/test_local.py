@@ -83,6 +83,34 @@ def test_a_directory_that_nfs_renamed_twice(
     assert remote.read("revoked/L/manifest") == b"data"
 
 
+def test_who_stood_still_in_a_rename_takes_no_last_name_away(
+    remote: LocalRemote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody who took the client for dead has completed the rename and undone it."""
+
+    def link_and_sleep(source: Path, target: Path) -> None:
+        link(source, target)
+        source.unlink()
+        rename(target, source)
+
+    linking(monkeypatch, link_and_sleep)
+    with pytest.raises(NotFoundError, match=r"exports/E\.json does not exist"):
+        remote.rename("leases/L/manifest", "exports/E.json")
+    assert remote.read("leases/L/manifest") == b"data"
+
+
+def test_what_is_removed_as_soon_as_it_is_there_was_written(
+    remote: LocalRemote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def link_and_remove(source: Path, target: Path) -> None:
+        link(source, target)
+        target.unlink()
+
+    linking(monkeypatch, link_and_remove)
+    assert remote.write("exports/E.json", [b"x"], staging="leases/L/unfinished") == 1
+    assert [entry.name for entry in remote.list("leases/L")] == ["manifest"]
+
+
 def test_a_rename_that_was_cut_short_is_completed(remote: LocalRemote, tmp_path: Path) -> None:
     os.link(tmp_path / "leases/L/manifest", tmp_path / "exports/E.json")
     remote.rename("leases/L/manifest", "exports/E.json")

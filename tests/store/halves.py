@@ -18,23 +18,29 @@ from .stage import StagedRemote
 
 
 class Linking(StagedRemote):
-    """An actor's view of a place where files are renamed by a link and its removal."""
+    """An actor's view of a place where files are renamed by a link and its removal.
+
+    Whoever stood still in between for long does not remove a file's last name: the client does not,
+    where it makes the two steps itself, and an SFTP server makes them without standing still.
+    """
 
     def write(self, path: str, data: Iterable[bytes], *, staging: str) -> int:
         blocks = list(data)
         unfinished = partial(self._remote.write, staging, blocks, staging=f"{staging}-begun")
         written: int = self._actor.pass_through(f"write {staging}", unfinished)
         try:
-            self.rename(staging, path)
+            self._actor.pass_through(f"link {staging} {path}", partial(self._link, staging, path))
         except (StorageError, NotFoundError, ConflictError):
             with suppress(NotFoundError, StorageError):
                 self._actor.pass_through(f"discard {staging}", partial(self._unlink, staging))
             raise
+        self._actor.pass_through(f"unlink {staging}", partial(self._unlink, staging))
         return written
 
     def rename(self, source: str, target: str) -> None:
         if self._actor.pass_through(f"link {source} {target}", partial(self._link, source, target)):
-            self._actor.pass_through(f"unlink {source}", partial(self._unlink, source))
+            complete = partial(self._complete_link, source, target)
+            self._actor.pass_through(f"unlink {source}", complete)
 
     def _link(self, source: str, target: str) -> bool:
         """Do the first half; a directory is renamed at once. Tell whether anything is left to do.
@@ -55,6 +61,11 @@ class Linking(StagedRemote):
             if not old.samefile(new):
                 raise ConflictError(f"{target} exists") from error
         return True
+
+    def _complete_link(self, source: str, target: str) -> None:
+        if not self._path(target).exists():
+            raise NotFoundError(f"{target} is missing")
+        self._unlink(source)
 
     def _unlink(self, source: str) -> None:
         self._path(source).unlink(missing_ok=True)

@@ -24,6 +24,13 @@ class Killed(BaseException):
     """Unwinds the threads of an actor that was killed."""
 
 
+class _Turn:
+    """One operation that waits to be let through."""
+
+    def __init__(self, operation: str) -> None:
+        self.operation = operation
+
+
 class Actor(Generic[T]):
     """A client at work; from :meth:`start` on it waits at its first operation.
 
@@ -47,8 +54,8 @@ class Actor(Generic[T]):
         self._remote = remote
         self._view = view or StagedRemote
         self._changed = threading.Condition()
-        self._waiting: deque[object] = deque()
-        self._allowed: set[object] = set()
+        self._waiting: deque[_Turn] = deque()
+        self._allowed: set[_Turn] = set()
         self._busy = 0
         self._killed = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -80,6 +87,12 @@ class Actor(Generic[T]):
                 raise AssertionError(f"{self.name} is stuck in {self.operations[-1]}")
         return True
 
+    def coming(self) -> str:
+        """Return the operation that the next step lets through; nothing if none is left."""
+        with self._changed:
+            self._await(lambda: bool(self._waiting) or self.done)
+            return self._waiting[0].operation if self._waiting else ""
+
     def finish(self) -> Actor[T]:
         """Let everything through until the actor is done."""
         while self.step():
@@ -97,7 +110,7 @@ class Actor(Generic[T]):
 
     def pass_through(self, operation: str, effect: Callable[[], Any]) -> Any:
         """Wait to be let through, then have an effect. Called by the actor's own threads."""
-        turn = object()
+        turn = _Turn(operation)
         with self._changed:
             self._waiting.append(turn)
             self._changed.notify_all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -47,6 +48,7 @@ SHARED = "/dev/shm" if Path("/dev/shm").is_dir() else None  # fsync costs nothin
 CONTENTS = st.lists(st.integers(0, 7), min_size=1, max_size=4).map(tuple)
 NUMBERS = st.integers(0, 59)
 MOST_ACTORS = 4
+SECOND_HALF = re.compile(r"(unlink|complete) (exports|deleted|leases/\w+/manifest)")
 
 
 def chosen(items: Sequence[T], number: int) -> T | None:
@@ -253,14 +255,43 @@ class LinkingClients(Clients):
 
     view = Linking
 
+    @rule(number=NUMBERS)
+    def go_on_into_a_rename(self, number: int) -> None:
+        """Stop between the halves, if an export is moved or published."""
+        actor = chosen(self.actors, number)
+        while actor and not SECOND_HALF.match(actor.coming()):
+            if not actor.step():
+                self.end(actor)
+                return
 
-class CopyingClients(Clients):
+
+class CopyingClients(LinkingClients):
     """The same with copies, as in a bucket."""
 
     view = Copying
 
 
-@pytest.mark.parametrize("clients", [Clients, LinkingClients, CopyingClients])
+class LinkingMovers(LinkingClients):
+    """Two exports are there, and all that clients do is to move them about."""
+
+    begin_export = begin_import = go_on = None  # type: ignore[assignment] # no rules here
+
+    @initialize()
+    def make(self) -> None:
+        super().make()
+        for number in (1, 2):
+            export(self.remote, [(0, number)], self.exports)
+
+
+class CopyingMovers(LinkingMovers):
+    """The same with copies."""
+
+    view = Copying
+
+
+@pytest.mark.parametrize(
+    "clients", [Clients, LinkingClients, CopyingClients, LinkingMovers, CopyingMovers]
+)
 def test_clients_interleaved(clients: type[Clients]) -> None:
     examples, steps = (2000, 60) if LONG else (40, 40)
     run_state_machine_as_test(
