@@ -22,6 +22,9 @@ from .arp import who_answers
 from .attachment import Attachment, IPAddress, IPInterface, IPNetwork
 from .namespace import Namespace
 
+Range = tuple[IPAddress, IPAddress]
+"""First and last address."""
+
 _TRIED = 16
 """Addresses; with that many that answer, something else is wrong."""
 
@@ -59,7 +62,7 @@ def _choose(
 ) -> Iterator[IPInterface | None]:
     """One for each; all networks are asked at once, since that takes most of a second."""
     candidates = [
-        [] if each.isolated or each.gateway is None else list(islice(spare_addresses(each), _TRIED))
+        [] if each.isolated or each.gateway is None else list(islice(_spare(each), _TRIED))
         for each in attachments
     ]
     devices = [each.device for each in attachments]
@@ -84,24 +87,36 @@ def _first_free(
     )
 
 
-def spare_addresses(attachment: Attachment) -> Iterator[IPAddress]:
+def _spare(attachment: Attachment) -> Iterator[IPAddress]:
+    assert attachment.gateway is not None, "nobody asks otherwise"
+    dhcp = attachment.dhcp
+    return spare_addresses(
+        attachment.gateway.network,
+        taken={attachment.gateway.ip, *_known(attachment)},
+        ranges=_ranges(attachment.pool),
+        dhcp=[] if dhcp is None else [(dhcp.start, dhcp.end)],
+    )
+
+
+def spare_addresses(
+    subnet: IPNetwork,
+    *,
+    taken: Collection[IPAddress],
+    ranges: Sequence[Range],
+    dhcp: Sequence[Range],
+) -> Iterator[IPAddress]:
     """Addresses that nobody is known to have, the least likely to be anybody's first.
 
-    Those in no range of the address pool come first, then those that only DHCP does not hand out.
+    :param ranges: that addresses are taken from by whoever deploys something: to be spared
+    :param dhcp: given away to any guest that asks: the last resort
     """
-    subnet, gateway = attachment.subnet, attachment.gateway
-    assert subnet is not None, "it has a gateway"
-    assert gateway is not None, "it has a gateway"
-    taken = {gateway.ip, *_known(attachment)}
-    ranges = _ranges(attachment)
-    dhcp = [] if attachment.dhcp is None else [(attachment.dhcp.start, attachment.dhcp.end)]
     yield from _outside([*ranges, *dhcp], subnet, taken)
     yield from (each for each in _outside(dhcp, subnet, taken) if _is_in(each, ranges))
     yield from (each for each in _outside([], subnet, taken) if _is_in(each, dhcp))
 
 
 def _outside(
-    ranges: Sequence[tuple[IPAddress, IPAddress]], subnet: IPNetwork, taken: set[IPAddress]
+    ranges: Sequence[Range], subnet: IPNetwork, taken: Collection[IPAddress]
 ) -> Iterator[IPAddress]:
     """From the top of the subnet down; neither the first nor the last address is a host's."""
     last = subnet.num_addresses - 2
@@ -111,7 +126,7 @@ def _outside(
             yield address
 
 
-def _is_in(address: IPAddress, ranges: Sequence[tuple[IPAddress, IPAddress]]) -> bool:
+def _is_in(address: IPAddress, ranges: Sequence[Range]) -> bool:
     return any(int(start) <= int(address) <= int(end) for start, end in ranges)
 
 
@@ -136,8 +151,8 @@ def _leased(row: Any) -> Iterator[IPAddress]:
     yield from (ip_address(lease["ipaddr"]) for lease in leases)
 
 
-def _ranges(attachment: Attachment) -> list[tuple[IPAddress, IPAddress]]:
-    if attachment.pool is None:
+def _ranges(pool: Any) -> list[Range]:
+    if pool is None:
         return []
-    ranges = (attachment.pool.params.get("ip_ranges") or {}).values()
+    ranges = (pool.params.get("ip_ranges") or {}).values()
     return [(ip_address(start), ip_address(end)) for start, end in ranges]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from ipaddress import (
     IPv4Address,
@@ -121,7 +121,7 @@ def _attachment(number: int, row: Any, network: document.Network, taken: set[str
         number=number,
         row=row,
         network=row.name,
-        device=_device(row.name, number, taken),
+        device=device_name(row.name, number, taken),
         bridge=network.bridge or "",
         isolated=isolated,
         gateway=_gateway(original, row.address_pool),
@@ -133,12 +133,12 @@ def _attachment(number: int, row: Any, network: document.Network, taken: set[str
     )
 
 
-def _device(name: str, number: int, taken: set[str]) -> str:
+def device_name(name: str, number: int, taken: Collection[str]) -> str:
     """What the network is called, as far as a device can be called so."""
     device = re.sub(r"[^A-Za-z0-9_.-]", "-", name).strip("-.")[:_LONGEST_DEVICE]
-    if device and device not in taken | {"lo", UPLINK}:
+    if device and device not in {"lo", UPLINK, *taken}:
         return device
-    return f"{device[:9]}-{number}".lstrip("-")
+    return f"{device[:9] or 'net'}-{number}"
 
 
 def _gateway(network: document.Network, pool: Any) -> IPInterface | None:

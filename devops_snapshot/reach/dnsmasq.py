@@ -69,7 +69,7 @@ def configuration(
     ]
     for each in isolated:
         lines.append(f"interface={each.device}")
-        if each.dhcp is None or each.subnet is None:
+        if each.dhcp is None or each.subnet is None or each.subnet.version != 4:
             continue
         tag = f"net{each.number}"
         lines.append(

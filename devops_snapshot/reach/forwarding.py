@@ -45,8 +45,8 @@ def forward(namespace: Namespace, attachments: Sequence[Attachment], *, uplink: 
 
 def rules_for(isolated: Sequence[Attachment], *, uplink: bool) -> Rules:
     """:param uplink: whether there is a way out"""
-    nat = [each for each in isolated if each.nat and each.subnet is not None]
-    routed = [each for each in isolated if each.routed and each.subnet is not None]
+    nat = [each for each in isolated if each.nat and _is_ipv4(each)]
+    routed = [each for each in isolated if each.routed and _is_ipv4(each)]
     targets = [each.device for each in routed]
     passages = [(each.device, UPLINK) for each in nat if uplink]
     passages += [
@@ -57,6 +57,10 @@ def rules_for(isolated: Sequence[Attachment], *, uplink: bool) -> Rules:
     ]
     hidden = [(each.device, str(each.subnet)) for each in nat]
     return Rules(tuple(passages), tuple(hidden))
+
+
+def _is_ipv4(attachment: Attachment) -> bool:
+    return attachment.subnet is not None and attachment.subnet.version == 4
 
 
 def _load(namespace: Namespace, rules: Rules) -> bool:
