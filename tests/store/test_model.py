@@ -293,7 +293,7 @@ class CopyingMovers(LinkingMovers):
     "clients", [Clients, LinkingClients, CopyingClients, LinkingMovers, CopyingMovers]
 )
 def test_clients_interleaved(clients: type[Clients]) -> None:
-    examples, steps = (2000, 60) if LONG else (40, 40)
+    examples, steps = (2000, 60) if LONG else (40 if clients is Clients else 12, 40)
     run_state_machine_as_test(
         clients,
         settings=settings(
