@@ -63,9 +63,9 @@ def test_networks_and_interfaces_have_filters_that_block(alpha: Host) -> None:
             assert row.is_blocked
         assert drops(alpha)
         rule = f"<rule action='drop' direction='inout' priority='{priority}'><all/></rule>"
-        assert rule.replace(" ", "") in alpha.connection.nwfilterLookupByName(
-            name
-        ).XMLDesc().replace(" ", "").replace("\n", "")
+        reference = "<filterref filter='env_private'/>" if row is interface else ""
+        blocked = f"<filter name='{name}'>{reference}{rule}</filter>"
+        assert reported(alpha, name) == said(blocked)
         for _ in range(2):
             row.unblock()
             assert not row.is_blocked
