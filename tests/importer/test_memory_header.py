@@ -33,6 +33,10 @@ DEFINITION = f"""<domain type='qemu'>
       <source network='trip_admin'/>
       <filterref filter='trip_admin_64:ec:28:30:d9:48'/>
     </interface>
+    <channel type='unix'>
+      <source mode='bind' path='/var/lib/libvirt/qemu/channel/target/domain-1-trip_node-1/agent'/>
+      <target type='virtio' name='agent'/>
+    </channel>
   </devices>
 </domain>
 """

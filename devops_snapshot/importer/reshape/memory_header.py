@@ -30,6 +30,7 @@ from lxml import etree
 from ...errors import FormatError
 from ...snapshot.domain_xml import disks_of, parse, serialise
 from .macs import plain_mac
+from .parts import forget_the_host
 
 _FIXED = struct.Struct("<16s5I56s")
 _MAGIC, _UNFINISHED = b"LibvirtQemudSave", b"LibvirtQemudPart"
@@ -132,9 +133,7 @@ class MemoryHeader:
         if networks is not None:
             _plug(root, _by_plain_mac(networks), _by_plain_mac(filters or {}))
         _move_disks(root, files or {})
-        for tag in ("metadata", "seclabel"):  # true of the domain that ran, and made anew
-            for element in root.findall(tag):
-                root.remove(element)
+        forget_the_host(root)
         return replace(self, definition=serialise(root))
 
     def like(

@@ -16,6 +16,13 @@ Change = Callable[[etree._Element], None]
 DEFINITIONS = ("domain", "inactiveDomain")
 """In a ``<domainsnapshot>``: the domain as it ran, and its persistent definition of that time."""
 
+_OF_THE_HOST = (
+    "metadata",
+    "seclabel",
+    *(f"devices/{device}/source" for device in ("serial", "console", "channel")),
+)
+"""In a ``<domain>``: what is true of the one that ran, and is named after it."""
+
 
 def with_groups(manifest: Manifest, change: Callable[[Group], Group]) -> Manifest:
     """The manifest with its groups changed."""
@@ -66,3 +73,12 @@ def with_xml(snapshot: Snapshot, root: etree._Element) -> Snapshot:
             "xml": xml,
         }
     )
+
+
+def forget_the_host(definition: etree._Element) -> None:
+    """Remove notes, labels and sockets: libvirt makes them anew, under the domain's new name."""
+    for place in _OF_THE_HOST:
+        for element in definition.findall(place):
+            parent = element.getparent()
+            if parent is not None:
+                parent.remove(element)

@@ -31,11 +31,7 @@ from ...snapshot.pool import MAX_FILE_NAME
 from .macs import new_macs as fresh_macs
 from .macs import plain_mac
 from .naming import FileNames, joined, too_long
-from .parts import with_definitions, with_groups
-
-_OF_THE_HOST = ("metadata", "seclabel")
-"""Of a definition: what is true of the domain that ran, and names it."""
-_CHARACTER_DEVICES = ("serial", "console", "channel")
+from .parts import forget_the_host, with_definitions, with_groups
 
 
 def renamed(manifest: Manifest, name: str, *, new_macs: bool) -> Manifest:
@@ -177,7 +173,7 @@ class _Renaming:
             name.text = joined(self.new, node.name)
         if identity is not None:
             identity.text = self._uuid(str(identity.text))
-        _forget_the_host(root)
+        forget_the_host(root)
         for card in root.iterfind("devices/interface"):
             for mac in card.iterfind("mac[@address]"):
                 mac.set("address", self._mac(mac.get("address", "")))
@@ -230,14 +226,3 @@ def _moved(paths: list[str], names: FileNames) -> dict[str, str]:
 def _renamed_path(path: str, names: FileNames) -> str:
     place = PurePosixPath(path)
     return str(place.with_name(names.renamed(place.name))) if place.name else path
-
-
-def _forget_the_host(root: etree._Element) -> None:
-    """Sockets and labels are named after the domain; all of it is made anew by libvirt."""
-    stale = [element for tag in _OF_THE_HOST for element in root.findall(tag)]
-    for device in _CHARACTER_DEVICES:
-        stale += root.findall(f"devices/{device}/source")
-    for element in stale:
-        parent = element.getparent()
-        if parent is not None:
-            parent.remove(element)
