@@ -12,14 +12,25 @@ import datetime
 import enum
 from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 
-from ..errors import FormatError
+from ..errors import FormatError, UnsupportedError
 
 FORMAT: Final = "devops_snapshot.manifest"
 VERSION: Final = 1
+LARGEST: Final = 64 << 20
+"""Bytes; 20 KiB for each node and snapshot are usual."""
+
+_MOST_VALUES = 1 << 20  # in JSON; each takes up to 200 bytes in memory
+_BETWEEN_VALUES = (b",", b"[", b"{")
+_LONGEST_NAME = 100  # characters that are told of a field's
+
+T = TypeVar("T")
+Many = Annotated[tuple[T, ...], FailFast()]  # a million mistakes are not worth being listed
+Bytes = Annotated[int, Field(ge=0, lt=1 << 63)]  # what a file system can count
+Version = Annotated[int, Field(ge=0, lt=1 << 63)]
 
 
 class Document(BaseModel):
@@ -49,8 +60,8 @@ class File(Document):
     path: str
     role: FileRole
     format: str
-    size: int = Field(ge=0)
-    virtual_size: int | None = Field(default=None, ge=0)
+    size: Bytes
+    virtual_size: Bytes | None = None
     backing: str | None = None
     backing_format: str | None = None
     layer: str | None = None
@@ -110,7 +121,7 @@ class Network(Document):
     prefix: int | None
     dhcp_start: str | None
     dhcp_end: str | None
-    dhcp_hosts: tuple[DhcpHost, ...] = ()
+    dhcp_hosts: Many[DhcpHost] = ()
     active: bool
     xml: str
 
@@ -161,7 +172,7 @@ class Interface(Row):
     model: str
     l2_network_device: int | None
     params: dict[str, Any]
-    addresses: tuple[str, ...]
+    addresses: Many[str]
     nwfilter: NwFilter | None = None
 
 
@@ -196,29 +207,29 @@ class Node(Row):
     role: str | None
     created: datetime.datetime
     params: dict[str, Any]
-    interfaces: tuple[Interface, ...]
-    network_configs: tuple[NetworkConfig, ...]
-    volumes: tuple[Volume, ...]
-    disks: tuple[DiskDevice, ...]
+    interfaces: Many[Interface]
+    network_configs: Many[NetworkConfig]
+    volumes: Many[Volume]
+    disks: Many[DiskDevice]
     domain_xml: str
-    snapshots: tuple[Snapshot, ...]
+    snapshots: Many[Snapshot]
 
 
 class Group(Row):
     name: str
     created: datetime.datetime
     driver: Driver
-    l2_network_devices: tuple[L2NetworkDevice, ...]
-    network_pools: tuple[NetworkPool, ...]
-    volumes: tuple[Volume, ...]
-    nodes: tuple[Node, ...]
+    l2_network_devices: Many[L2NetworkDevice]
+    network_pools: Many[NetworkPool]
+    volumes: Many[Volume]
+    nodes: Many[Node]
 
 
 class Environment(Row):
     name: str
     created: datetime.datetime
-    address_pools: tuple[AddressPool, ...]
-    groups: tuple[Group, ...]
+    address_pools: Many[AddressPool]
+    groups: Many[Group]
 
     @property
     def nodes(self) -> Iterator[Node]:
@@ -242,8 +253,8 @@ class Host(Document):
     name: str
     architecture: str
     cpu_xml: str
-    libvirt_version: int
-    qemu_version: int
+    libvirt_version: Version
+    qemu_version: Version
 
 
 class Provenance(Document):
@@ -266,8 +277,8 @@ class Manifest(Document):
     format: Literal["devops_snapshot.manifest"] = FORMAT
     version: Literal[1] = VERSION
     environment: Environment
-    files: tuple[File, ...]
-    snapshots: tuple[str, ...]
+    files: Many[File]
+    snapshots: Many[str]
     current: str | None
     definitions_only: bool
     freeze_seconds: float | None
@@ -275,7 +286,18 @@ class Manifest(Document):
     provenance: Provenance
 
     def to_json(self) -> bytes:
-        return self.model_dump_json(indent=1).encode()
+        """Write a manifest.
+
+        :raises UnsupportedError: it is so large that nobody would read it
+        """
+        data = self.model_dump_json(indent=1).encode()
+        if _is_too_large(data):
+            raise UnsupportedError(
+                f"environment {self.environment.name!r} has too many nodes and snapshots "
+                f"for one export: {len(data)} bytes to describe them",
+                hint="Export fewer snapshots",
+            )
+        return data
 
     @classmethod
     def from_json(cls, data: bytes) -> Manifest:
@@ -283,11 +305,13 @@ class Manifest(Document):
 
         :raises FormatError: not one, or of a version this release does not know; says where
         """
+        if _is_too_large(data):
+            raise FormatError(f"the manifest has {len(data)} bytes, which no environment needs")
         try:
             return cls.model_validate_json(data)
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(str(step) for step in first["loc"]) or "document"
+            where = ".".join(str(step)[:_LONGEST_NAME] for step in first["loc"]) or "document"
             raise FormatError(
                 f"the manifest cannot be read: {where}: {first['msg']}",
                 hint="It was written by another version of devops_snapshot, or is damaged",
@@ -297,3 +321,8 @@ class Manifest(Document):
     def size(self) -> int:
         """Bytes of all files together."""
         return sum(file.size for file in self.files)
+
+
+def _is_too_large(data: bytes) -> bool:
+    """Whether reading it would take more memory than any environment is worth."""
+    return len(data) > LARGEST or sum(map(data.count, _BETWEEN_VALUES)) > _MOST_VALUES

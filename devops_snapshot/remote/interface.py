@@ -6,7 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from devops_snapshot.errors import StorageError
+from devops_snapshot.errors import FormatError, StorageError
+
+LARGEST_WHOLE = 128 << 20
+"""Bytes of an object that is read as a whole: nothing larger was written for that."""
 
 
 class AccessError(StorageError):
@@ -44,7 +47,11 @@ class Remote(Protocol):
         """Names the place in messages."""
 
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
-        """Return ``length`` bytes from ``offset``, fewer only where the object ends before."""
+        """Return ``length`` bytes from ``offset``, fewer only where the object ends before.
+
+        :param length: None: all, of an object whose size nobody has looked at
+        :raises FormatError: that is more than :data:`LARGEST_WHOLE`
+        """
 
     def write(self, path: str, data: Iterable[bytes], *, staging: str) -> int:
         """Create ``path`` with all of ``data``, durably or not at all; return the number of bytes.
@@ -78,3 +85,16 @@ class Remote(Protocol):
 
     def free_space(self) -> int | None:
         """Return the number of bytes that this user can still write, None where nobody knows."""
+
+
+def require_moderate(size: int, where: str) -> int:
+    """Return the size of an object that is to be read as a whole.
+
+    :raises FormatError: it is too large
+    """
+    if size > LARGEST_WHOLE:
+        raise FormatError(
+            f"{where} is damaged: it has {size} bytes, {LARGEST_WHOLE} at most make sense",
+            hint="Somebody has put something else there",
+        )
+    return size

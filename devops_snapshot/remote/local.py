@@ -8,10 +8,11 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
-from devops_snapshot.errors import ConflictError, NotFoundError, StorageError
+from devops_snapshot.errors import ConflictError, FormatError, NotFoundError, StorageError
 
-from .interface import AccessError, Entry
+from .interface import AccessError, Entry, require_moderate
 
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _EXISTS = {errno.EEXIST, errno.ENOTEMPTY}
@@ -31,9 +32,11 @@ class LocalRemote:
 
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
         full = self._root / path
-        with _clear_errors(full), full.open("rb", buffering=0) as file:
+        with _clear_errors(full), _opened(full) as file:
             wanted = max(0, os.fstat(file.fileno()).st_size - offset)
-            if length is not None:
+            if length is None:
+                require_moderate(wanted, str(full))
+            else:
                 wanted = min(wanted, length)
             return b"".join(_read_fully(file.fileno(), offset, wanted))
 
@@ -101,6 +104,15 @@ class LocalRemote:
         with _clear_errors(self._root):
             status = os.statvfs(self._root)
         return status.f_bavail * status.f_frsize
+
+
+def _opened(path: Path) -> IO[bytes]:
+    """A file to be read; for what is none, such as a pipe, nobody waits."""
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb", buffering=0)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise FormatError(f"{path} is no file", hint="Somebody has put something else there")
+    return file
 
 
 def _entry(name: str, status: os.stat_result) -> Entry:

@@ -11,7 +11,7 @@ import paramiko
 
 from devops_snapshot.errors import ConflictError, NotFoundError, StorageError
 
-from .interface import Entry
+from .interface import Entry, require_moderate
 from .patience import ConnectionLost, log_in
 from .sftp_connection import Connection
 from .sftp_pool import Pool
@@ -52,8 +52,9 @@ class SftpRemote:
 
         def work(link: Connection) -> bytes:
             with link.opened(full, "r") as file:
-                wanted = max(0, file.size - offset) if length is None else length
-                return file.read(offset, wanted)
+                if length is not None:
+                    return file.read(offset, length)
+                return file.read(offset, require_moderate(max(0, file.size - offset), full))
 
         return self._pool.run(full, work)
 

@@ -12,7 +12,13 @@ from dataclasses import dataclass
 from devops_snapshot.errors import ConflictError, FormatError, NotFoundError
 from devops_snapshot.remote import Remote
 
-from .format.names import LEASES, REVOKED, is_lease_id, lease_directory, revoked_directory
+from .format.names import (
+    LEASES,
+    REVOKED,
+    is_lease_id,
+    lease_directory,
+    revoked_directory,
+)
 from .format.sealed import unseal, well_formed
 from .lease import BEAT_SECONDS, WATCH_SECONDS, WATCHED_BEATS, Lease
 
@@ -21,6 +27,7 @@ log = logging.getLogger(__name__)
 Sleep = Callable[[float], None]
 
 _FRESH_SECONDS = 2 * BEAT_SECONDS  # a beat of this age, by the storage node's clock, shows life
+_LONGEST_TEXT = 255  # characters; whoever may write here may write anything
 _BEAT = re.compile(r"beat-(\d+)")
 
 
@@ -74,12 +81,12 @@ def read_holder(remote: Remote, lease: str) -> Holder | None:
         with well_formed(path):
             return Holder(
                 lease=lease,
-                purpose=str(head["purpose"]),
-                host=str(head["host"]),
+                purpose=str(head["purpose"])[:_LONGEST_TEXT],
+                host=str(head["host"])[:_LONGEST_TEXT],
                 process=int(head["process"]),
-                taken=str(head["taken"]),
-                export=head.get("export"),
-                moves=head.get("moves"),
+                taken=str(head["taken"])[:_LONGEST_TEXT],
+                export=_export(head.get("export")),
+                moves=True if head.get("moves") is True else _export(head.get("moves")),
                 is_known=True,
             )
     except NotFoundError:
@@ -87,6 +94,12 @@ def read_holder(remote: Remote, lease: str) -> Holder | None:
     except FormatError as error:
         log.warning("%s", error.message)
         return Holder(lease)
+
+
+def _export(value: object) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise ValueError("it names something that is not an export")
+    return value
 
 
 def read_holders(remote: Remote) -> list[Holder]:

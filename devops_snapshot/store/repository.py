@@ -30,6 +30,7 @@ from .format.names import (
     REPOSITORY,
     export_path,
     is_export_id,
+    is_repository_id,
 )
 from .format.sealed import seal, unseal, well_formed
 from .import_session import ImportSession
@@ -53,12 +54,17 @@ class Repository:
     """
 
     def __init__(self, remote: Remote, settings: dict[str, Any]) -> None:
+        if not is_repository_id(settings["id"]):
+            raise ValueError(f"{settings['id']!r} is no id of a repository")
         self.id: str = settings["id"]
         self.remote = remote
         self.cache = Cache(self.id)
         self.catalogue = Catalogue(remote, self.cache)
         self.indexes = PackIndexes(remote, self.cache)
-        self._features = settings["features"]
+        self._features = {
+            action: [str(feature) for feature in settings["features"][action]]
+            for action in ("read", "write", "collect")
+        }
         self._initial_retention = Retention.decode(settings["retention"])
 
     @classmethod

@@ -8,14 +8,21 @@ of those have ended and the objects are still dead, they are removed, and at las
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from devops_snapshot.errors import FormatError, NotFoundError
 from devops_snapshot.remote import Remote
 
-from ..format.names import CONDEMNED, epoch_directory, is_epoch
+from ..format.names import (
+    CONDEMNED,
+    epoch_directory,
+    is_epoch,
+    is_lease_id,
+    is_pack_name,
+    layer_of_object,
+)
 from ..format.sealed import seal, unseal, well_formed
 from ..health.damage import load_damage
 from ..lease import Lease
@@ -87,9 +94,16 @@ def load_objects(remote: Remote, epoch: str) -> Objects:
     try:
         head, _ = unseal("condemned", data, path)
         with well_formed(path):
-            return Objects(frozenset(head["packs"]), frozenset(head["layers"]))
+            return _objects(head["packs"], head["layers"])
     except FormatError as error:
         raise FormatError(error.message, hint=COLLECT_HINT) from error
+
+
+def _objects(packs: Iterable[str], layers: Iterable[str]) -> Objects:
+    found = Objects(frozenset(packs), frozenset(layers))
+    if not all(map(is_pack_name, found.packs)) or not all(map(layer_of_object, found.layers)):
+        raise ValueError("it names something that is no pack or layer object")
+    return found
 
 
 def condemn(lease: Lease, epoch: str, objects: Objects) -> None:
@@ -104,7 +118,10 @@ def load_witnesses(remote: Remote, epoch: str) -> frozenset[str] | None:
     try:
         head, _ = unseal("leases", remote.read(path), path)
         with well_formed(path):
-            return frozenset(head["leases"])
+            leases = frozenset(head["leases"])
+            if not all(map(is_lease_id, leases)):
+                raise ValueError("it names something that is no lease")
+            return leases
     except NotFoundError:
         return None
     except FormatError as error:

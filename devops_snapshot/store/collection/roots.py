@@ -13,7 +13,7 @@ from devops_snapshot.remote import Remote
 
 from ..bounded import map_bounded
 from ..cache import Cache
-from ..format.envelope import decode_layers
+from ..format.envelope import LONGEST_HEAD, decode_layers
 from ..format.names import DELETED, EXPORTS, LayerId, deleted_path, export_id_of, export_path
 
 log = logging.getLogger(__name__)
@@ -120,7 +120,7 @@ class RootReader:
             with suppress(NotFoundError):
                 data = self._remote.read(path, 0, _HEAD_GUESS)
                 if b"\n" not in data:
-                    data = self._remote.read(path)
+                    data = self._remote.read(path, 0, LONGEST_HEAD)
                 line, newline, _ = data.partition(b"\n")
                 return line + newline
         raise NotFoundError(f"Export {export_id} is gone")

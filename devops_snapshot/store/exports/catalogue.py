@@ -17,7 +17,7 @@ from devops_snapshot.remote import Entry, Remote
 
 from ..batches import list_batches
 from ..cache import Cache
-from ..format.envelope import ExportEntry, decode_entry
+from ..format.envelope import LONGEST_HEAD, ExportEntry, decode_entry
 from ..format.names import EXPORTS, export_id_of, export_path
 from ..lease import Lease
 from .summaries import LONGEST_LINE, SUMMARIES, load_summary, write_summary
@@ -106,11 +106,11 @@ class Catalogue:
         try:
             data = self._remote.read(path, 0, _HEAD_GUESS)
             if b"\n" not in data:
-                data = self._remote.read(path)
+                data = self._remote.read(path, 0, LONGEST_HEAD)
         except NotFoundError:  # deleted since it was listed
             return None
         line, newline, _ = data.partition(b"\n")
-        return line + newline
+        return line + newline if newline else b""
 
 
 def _decode(

@@ -15,7 +15,7 @@ from devops_snapshot.errors import ConflictError, FormatError, NotFoundError
 from devops_snapshot.remote import Entry, Remote
 
 from ..collection.condemned import Objects, load_condemned
-from ..format.envelope import ExportEntry, decode_entry, decode_envelope
+from ..format.envelope import LONGEST_HEAD, ExportEntry, decode_entry, decode_envelope
 from ..format.names import (
     DELETED,
     EXPORTS,
@@ -117,7 +117,8 @@ def _entry(remote: Remote, found: Entry) -> ExportEntry | None:
     path = deleted_path(export_id)
     stored = datetime.fromtimestamp(found.modified, timezone.utc)
     try:
-        return decode_entry(export_id, remote.read(path), f"Deleted export {path}", stored=stored)
+        line = remote.read(path, 0, LONGEST_HEAD).partition(b"\n")[0] + b"\n"
+        return decode_entry(export_id, line, f"Deleted export {path}", stored=stored)
     except FormatError as error:
         log.warning("%s", error)
     except NotFoundError:  # collected or undeleted since it was listed

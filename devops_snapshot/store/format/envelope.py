@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
+
+from devops_snapshot.errors import UnsupportedError
 
 from .features import require_known
 from .jsontypes import JSON
 from .names import LayerId, is_layer_id
 from .sealed import damaged, seal, unseal, unseal_head, well_formed
+
+LONGEST_HEAD = 1 << 20
+"""Bytes of the first line of an export's object: it may need some 15000 layers."""
+
+_MOST_BYTES = 1 << 63  # of the files of an export, such as a file system can have
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,10 @@ def encode_envelope(
     data: int,
     keep: timedelta | None = None,
 ) -> bytes:
-    """Return the sealed object, whose body is the manifest as it was given."""
+    """Return the sealed object, whose body is the manifest as it was given.
+
+    :raises UnsupportedError: nobody would read it, so long is it
+    """
     head: dict[str, JSON] = {
         "features": [],
         "export": export_id,
@@ -61,7 +71,10 @@ def encode_envelope(
     }
     if keep is not None:
         head["keep_seconds"] = int(keep.total_seconds())
-    return seal("export", head, manifest)
+    sealed = seal("export", head, manifest)
+    if sealed.index(b"\n") >= LONGEST_HEAD:
+        raise UnsupportedError(f"{len(layers)} files are too many for one export")
+    return sealed
 
 
 def decode_envelope(export_id: str, data: bytes, where: str) -> Envelope:
@@ -120,14 +133,19 @@ def _check(head: Mapping[str, Any], export_id: str, where: str) -> None:
 
 def _data(head: Mapping[str, Any]) -> int | None:
     """Earlier releases did not tell."""
-    return int(head["data"]) if "data" in head else None
+    if "data" not in head:
+        return None
+    data = int(head["data"])
+    if not 0 <= data < _MOST_BYTES:
+        raise ValueError("no files have so many bytes")
+    return data
 
 
 def _moment(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"{text} has no time zone")
-    return moment
+    return moment.astimezone(timezone.utc)
 
 
 def _layers(head: Mapping[str, Any], where: str) -> list[LayerId]:

@@ -12,16 +12,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from devops_snapshot.errors import FormatError
+from devops_snapshot.errors import FormatError, UnsupportedError
 
 from .features import require_known
 from .frame import compress, decompress
 from .hashing import CHUNK_SIZE, DIGEST_SIZE, SEGMENT_CHUNKS, digest
-from .names import LayerId, is_pack_name
+from .names import LayerId, is_layer_id, is_pack_name
 from .runs import RUN_SIZE, Runs
 from .sealed import UPDATE_HINT, damaged, seal, unseal, well_formed
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+
+LARGEST = 128 << 20
+"""Bytes of the sections of a layer object: 1 TiB in pieces of 160 KiB takes as many."""
+
+_MOST_BYTES = 1 << 63  # of a file, such as a file system can have
 
 PLAIN = "plain"  # the encoding in which chunk n is bytes n * 65536 and following of the file
 RAM = "ram"  # the encoding of a saved memory with its pages at their guest address: see .ram
@@ -101,10 +106,18 @@ def with_own_packs(layer: Layer) -> Layer:
 
 
 def encode_layer(layer: Layer) -> bytes:
-    """Return the layer as a sealed object."""
+    """Return the layer as a sealed object.
+
+    :raises UnsupportedError: nobody would read it, so long is it
+    """
     packs = "".join(f"{pack}\n" for pack in layer.packs).encode()
     sections = [layer.segments, packs, layer.segment_runs.encode(), layer.chunk_runs.encode()]
     plain = b"".join(sections)
+    if len(plain) > LARGEST:
+        raise UnsupportedError(
+            f"a file of {layer.size} bytes lies in too many pieces in the repository",
+            hint="Export it to another repository, or collect this one first",
+        )
     return seal(
         "layer",
         {
@@ -144,24 +157,38 @@ def _decode(head: Mapping[str, Any], body: bytes, where: str) -> Layer:
         )
     segments, packs, segment_runs, chunk_runs = _sections(head["sections"], body, where)
     return Layer(
-        size=head["size"],
+        size=_size(head["size"]),
         segments=segments,
         packs=packs.decode().split("\n")[:-1],
         segment_runs=Runs.decode(segment_runs),
         chunk_runs=Runs.decode(chunk_runs),
-        parent=head["parent"],
+        parent=None if head["parent"] is None else _id(head["parent"]),
         origin=_decode_origin(head["origin"]) if head["encoding"] == RAM else None,
     )
 
 
 def _decode_origin(fields: Mapping[str, Any]) -> Origin:
-    return Origin(int(fields["size"]), str(fields["digest"]))
+    return Origin(_size(fields["size"]), str(fields["digest"]))
+
+
+def _size(value: object) -> int:
+    if type(value) is not int or not 0 <= value < _MOST_BYTES:
+        raise ValueError("no file has so many bytes")
+    return value
+
+
+def _id(value: str) -> LayerId:
+    if not is_layer_id(value):
+        raise ValueError("its parent is no layer")
+    return LayerId(value)
 
 
 def _sections(sizes: Sequence[int], body: bytes, where: str) -> list[bytes]:
-    plain = decompress(body, sum(sizes), where)
     if len(sizes) != 4 or min(sizes) < 0 or sizes[2] % RUN_SIZE or sizes[3] % RUN_SIZE:
         raise damaged(where, "its sections have the wrong size")
+    if sum(sizes) > LARGEST:
+        raise damaged(where, "its sections are larger than any can be")
+    plain = decompress(body, sum(sizes), where)
     sections, start = [], 0
     for size in sizes:
         sections.append(plain[start : start + size])
@@ -172,8 +199,6 @@ def _sections(sizes: Sequence[int], body: bytes, where: str) -> list[bytes]:
 def _check(layer: Layer, where: str) -> None:
     """Refuse a layer that would make a reader leave its bounds."""
     segments = -(-layer.chunks // SEGMENT_CHUNKS)
-    if layer.size < 0 or (layer.origin and layer.origin.size < 0):
-        raise damaged(where, "its size makes no sense")
     if layer.origin and not _DIGEST.fullmatch(layer.origin.digest):
         raise damaged(where, "the digest of the file makes no sense")
     if len(layer.segments) != segments * DIGEST_SIZE:

@@ -18,8 +18,14 @@ _LAYER = re.compile(r"([0-9a-f]{64})\.([0-9a-f]{32})")
 _PACK = re.compile(r"[0-9a-f]{32}-\d+")
 _ID = re.compile(r"[0-9a-f]{64}")
 _LEASE = re.compile(r"[0-9a-f]{32}")
+_REPOSITORY_ID = re.compile(r"[0-9a-f]{32}")
 _EPOCH = re.compile(r"[0-9a-f]{32}(-\d+)?")
 _SETTINGS = re.compile(r"(\d{8})\.json")
+
+
+def is_repository_id(text: str) -> bool:
+    """It names a directory of this machine's cache."""
+    return _REPOSITORY_ID.fullmatch(text) is not None
 
 
 def export_path(export_id: str) -> str:

@@ -26,6 +26,7 @@ from itertools import accumulate
 from devops_snapshot.errors import FormatError
 
 from .binary import from_bytes, to_bytes
+from .frame import FRAME_HEADER_SIZE, FRAME_PLAIN_LIMIT
 from .hashing import DIGEST_SIZE, digest
 from .sealed import UPDATE_HINT, damaged
 
@@ -37,6 +38,7 @@ FOOTER_SIZE = 64
 _COUNTS = struct.Struct("<II")
 _FRAME = struct.Struct("<III")
 _FOOTER = struct.Struct("<8sIIQII")
+_LARGEST_INDEX = 8 << 20  # bytes; with all the chunks that a pack may hold it is 1.6 MiB
 _HEADER_MAGIC, _FOOTER_MAGIC = b"DSPACK\r\n", b"DSINDEX\n"
 _VERSION = 1
 
@@ -136,6 +138,8 @@ def trailer_length(tail: bytes, where: str) -> int:
         raise damaged(where, "it is cut off, or its end is overwritten")
     if version != _VERSION:
         raise FormatError(f"{where} has format version {version}, known is 1", hint=UPDATE_HINT)
+    if size > _LARGEST_INDEX:
+        raise damaged(where, "its index is larger than any can be")
     return int(size) + FOOTER_SIZE
 
 
@@ -155,9 +159,11 @@ def decode_trailer(pack: str, trailer: bytes, where: str) -> PackIndex:
         raise damaged(where, "its index has the wrong size")
     digests_at = _COUNTS.size + frame_count * _FRAME.size
     sizes_at = digests_at + chunk_count * DIGEST_SIZE
-    frames = _decode_frames(body[_COUNTS.size : digests_at])
+    frames = _decode_frames(body[_COUNTS.size : digests_at], where)
     if sum(frame.chunks for frame in frames) != chunk_count:
         raise damaged(where, "its frames hold another number of chunks")
+    if HEADER.size + sum(frame.stored_size for frame in frames) != offset:
+        raise damaged(where, "its frames have other sizes")
     return PackIndex(
         pack=pack,
         kind=kind,
@@ -168,9 +174,11 @@ def decode_trailer(pack: str, trailer: bytes, where: str) -> PackIndex:
     )
 
 
-def _decode_frames(data: bytes) -> list[PackedFrame]:
+def _decode_frames(data: bytes, where: str) -> list[PackedFrame]:
     frames, offset, first = [], HEADER.size, 0
     for stored_size, plain_size, chunks in _FRAME.iter_unpack(data):
+        if stored_size > FRAME_HEADER_SIZE + FRAME_PLAIN_LIMIT or plain_size > FRAME_PLAIN_LIMIT:
+            raise damaged(where, "a frame is larger than any can be")
         frames.append(PackedFrame(offset, stored_size, plain_size, first, chunks))
         offset += stored_size
         first += chunks

@@ -20,6 +20,9 @@ from .jsontypes import JSON
 
 _CHECKSUM = b',"checksum":"'
 _TAIL_SIZE = len(_CHECKSUM) + 64 + len(b'"}')
+_LONGEST_REASON = 300  # characters
+_BETWEEN_VALUES = (b",", b"[", b"{")
+_MOST_VALUES = 1 << 22  # in a head; each takes up to 100 bytes in memory
 UPDATE_HINT = "A newer release of devops_snapshot wrote it: update this one"
 DAMAGED_HINT = "What is on the storage node is not what was written there: check its disks"
 
@@ -65,26 +68,42 @@ def unseal_head(kind: str, data: bytes, where: str) -> dict[str, Any]:
     text, tail = line[:-_TAIL_SIZE], line[-_TAIL_SIZE:]
     if tail != _CHECKSUM + digest(text).hex().encode() + b'"}':
         raise damaged(where, "its head does not match its checksum")
+    if sum(map(line.count, _BETWEEN_VALUES)) > _MOST_VALUES:
+        raise damaged(where, "its head says more than anybody has to say")
     with well_formed(where):
         head: dict[str, Any] = dict(json.loads(line))
     if head.get("magic") != f"devops-snapshot {kind}":
         raise damaged(where, f"it is not a {kind} but {head.get('magic')!r}")
     if head.get("version") != 1:
         raise FormatError(
-            f"{where} has format version {head.get('version')}, known is 1", hint=UPDATE_HINT
+            f"{where} has format version {str(head.get('version'))[:_LONGEST_REASON]}, known is 1",
+            hint=UPDATE_HINT,
         )
     return head
 
 
 @contextmanager
 def well_formed(where: str) -> Iterator[None]:
-    """Turn what a missing field, or one of another type, causes into a :class:`FormatError`."""
+    """Turn what a missing field, or one of another type, causes into a :class:`FormatError`.
+
+    JSON that is nested too deeply is what the last of these is for.
+    """
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise damaged(where, f"a field is missing or makes no sense ({error!r})") from error
 
 
 def damaged(where: str, how: str) -> FormatError:
-    """The error for an object whose bytes are not what was written."""
-    return FormatError(f"{where} is damaged: {how}", hint=DAMAGED_HINT)
+    """The error for an object whose bytes are not what was written.
+
+    What is wrong may be told in the words of an object as long as a book.
+    """
+    return FormatError(f"{where} is damaged: {how[:_LONGEST_REASON]}", hint=DAMAGED_HINT)

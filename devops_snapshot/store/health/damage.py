@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from devops_snapshot.errors import FormatError, NotFoundError
 from devops_snapshot.remote import Remote
 
+from ..format.names import is_pack_name, layer_of_object
 from ..format.sealed import seal, unseal, well_formed
 from ..lease import Lease
 
@@ -77,8 +78,19 @@ def _records(remote: Remote) -> Iterator[tuple[str, Damage]]:
         try:
             head, _ = unseal("damage", remote.read(path), path)
             with well_formed(path):
-                yield path, Damage(dict(head["packs"]), dict(head["layers"]))
+                found = _damage(dict(head["packs"]), dict(head["layers"]))
         except FormatError as error:
             log.warning("%s", error.message)
         except NotFoundError:  # replaced since it was listed
             continue
+        else:
+            yield path, found
+
+
+def _damage(packs: dict[str, str], layers: dict[str, str]) -> Damage:
+    if not all(map(is_pack_name, packs)) or not all(map(layer_of_object, layers)):
+        raise ValueError("it names something that is no pack or layer object")
+    return Damage(
+        {name: str(what) for name, what in packs.items()},
+        {name: str(what) for name, what in layers.items()},
+    )
