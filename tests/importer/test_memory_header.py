@@ -6,7 +6,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
@@ -205,12 +205,14 @@ def test_entities_stay_what_they_are(tmp_path: Path) -> None:
     assert b"DOCTYPE" not in path.read_bytes()
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     reads_or_refuses(data)
     reads_or_refuses(b"LibvirtQemudSave" + data)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_any_damage_is_read_or_refused(data: st.DataObject) -> None:
     whole = written(spare=16)
