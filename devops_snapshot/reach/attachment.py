@@ -34,7 +34,7 @@ IPAddress = IPv4Address | IPv6Address
 IPInterface = IPv4Interface | IPv6Interface
 IPNetwork = IPv4Network | IPv6Network
 
-HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 UPLINK = "uplink"
 """The device inside that leads out of isolated networks."""
 
@@ -165,7 +165,7 @@ def _dhcp(network: document.Network) -> Dhcp | None:
 def _dhcp_hosts(network: document.Network) -> Iterator[tuple[str, IPAddress, str]]:
     for entry in network.dhcp_hosts:
         if _MAC.fullmatch(entry.mac):
-            name = entry.name if HOST_NAME.fullmatch(entry.name or "") else None
+            name = entry.name if _HOST_NAME.fullmatch(entry.name or "") else None
             yield entry.mac, ip_address(entry.ip), name or ""
 
 

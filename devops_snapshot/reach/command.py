@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import Any
 
-from .shelter import Inside
+from .shelter import VARIABLE, Inside
 
 _TO_ENTER = """\
-mount -t sysfs sysfs /sys
+mount -t sysfs sysfs /sys || :
 while [ "$1" != -- ]; do
     mount --bind "$1" "$2"
     shift 2
@@ -38,7 +38,7 @@ def run_inside(inside: Inside, environment: str, command: Sequence[str]) -> int:
     variables = {
         **os.environ,
         **_variables_of(user),
-        "DEVOPS_ENV_SHELL": environment,
+        VARIABLE: environment,
         "debian_chroot": environment,  # what prompts on Debian and Ubuntu begin with
     }
     argv = list(command) or [variables.get("SHELL") or "/bin/sh"]

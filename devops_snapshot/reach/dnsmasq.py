@@ -35,32 +35,30 @@ def serve(
     :param resolver: who knows names of the outside
     """
     isolated = [each for each in attachments if each.isolated and each.gateway is not None]
-    config = _config_file(place)
-    wanted = configuration(place, isolated, resolver=resolver)
-    if list(_processes(place)) and config.read_text() == wanted:
+    noted = place.directory / "dnsmasq.conf"
+    wanted = configuration(isolated, resolver=resolver)
+    if list(_processes(namespace)) and noted.exists() and noted.read_text() == wanted:
         return True
-    stop(place)
+    stop(namespace)
     if not isolated:
         return False
-    config.write_text(wanted)
     if not is_there("dnsmasq"):
         LOG.warning("dnsmasq is not there on this host: guests get neither DHCP nor DNS")
         return False
-    try:
-        namespace.run("dnsmasq", f"--conf-file={config}")
+    try:  # not from the file, for AppArmor may let it read only those that it knows
+        namespace.run("dnsmasq", "--conf-file=-", given=wanted)
     except DevopsError as error:
         LOG.warning("guests get neither DHCP nor DNS: %s", error)
         return False
+    noted.write_text(wanted)
     return True
 
 
-def configuration(
-    place: Place, isolated: Sequence[Attachment], *, resolver: IPv4Address | None
-) -> str:
-    """dnsmasq's file. Leases have no end: nobody renews them while there is no env-shell."""
+def configuration(isolated: Sequence[Attachment], *, resolver: IPv4Address | None) -> str:
+    """What dnsmasq reads. Leases have no end: nobody renews them while there is no env-shell."""
     lines = [
         "pid-file=",
-        f"dhcp-leasefile={place.directory / 'leases'}",
+        "leasefile-ro",
         "bind-interfaces",
         "no-hosts",
         "no-resolv",
@@ -82,11 +80,11 @@ def configuration(
     return "\n".join(lines) + "\n"
 
 
-def stop(place: Place) -> None:
-    """End what runs with our file, and wait until it has."""
+def stop(namespace: Namespace) -> None:
+    """End it, and wait until it has."""
     deadline = time.monotonic() + _PATIENCE
     number = signal.SIGTERM
-    while processes := list(_processes(place)):
+    while processes := list(_processes(namespace)):
         for process in processes:
             with suppress(ProcessLookupError):
                 os.kill(process, number)
@@ -94,15 +92,9 @@ def stop(place: Place) -> None:
         time.sleep(_PAUSE)
 
 
-def _processes(place: Place) -> Iterator[int]:
-    """Those that were started with the file of this place, whatever their number is."""
-    wanted = f"--conf-file={_config_file(place)}".encode()
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+def _processes(namespace: Namespace) -> Iterator[int]:
+    """Those inside that are called so."""
+    for process in namespace.processes():
         with suppress(OSError):
-            arguments = path.read_bytes().split(b"\0")
-            if wanted in arguments and b"dnsmasq" in arguments[0]:
-                yield int(path.parent.name)
-
-
-def _config_file(place: Place) -> Path:
-    return place.directory / "dnsmasq.conf"
+            if Path(f"/proc/{process}/comm").read_text() == "dnsmasq\n":
+                yield process

@@ -43,6 +43,12 @@ class Namespace:
         if self.exists():
             host.run("ip", "netns", "delete", self.name)
 
+    def processes(self) -> list[int]:
+        """Numbers of those that are inside."""
+        if not self.exists():
+            return []
+        return [int(number) for number in host.run("ip", "netns", "pids", self.name).split()]
+
     def ip(self, *arguments: str) -> list[dict[str, Any]]:
         """As :func:`~.host.ip`, of what is inside."""
         return host.ip("-netns", self.name, *arguments)

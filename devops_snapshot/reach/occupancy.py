@@ -7,6 +7,7 @@ process id would have to be compared with the process's start, and may be anothe
 from __future__ import annotations
 
 import fcntl
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,4 +67,5 @@ def _lock(file: IO[str], kind: int) -> bool:
 def _file(place: Place, what: str) -> IO[str]:
     """Stays there, empty: removed, it could be locked by one and made anew by another."""
     RUN.mkdir(parents=True, exist_ok=True)
-    return (RUN / f"{place.id}.{what}").open("w")
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    return os.fdopen(os.open(RUN / f"{place.id}.{what}", flags, mode=0o600), "w")

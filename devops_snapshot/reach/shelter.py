@@ -8,6 +8,7 @@ command left is removed by whoever comes next.
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +29,9 @@ from .place import Place, places
 from .way_out import lead_out
 
 LOG = logging.getLogger(__name__)
+
+VARIABLE = "DEVOPS_ENV_SHELL"
+"""Set inside, to the environment's name."""
 
 _PATIENCE_OF_OTHERS = 10.0
 """Seconds that commands which only clean up wait for an env-shell that is being set up."""
@@ -75,7 +79,10 @@ def entered(environment: Any, *, heed: Heed = heed_nothing) -> Iterator[Inside]:
 
 
 def require_rights(environment: str) -> None:
-    """:raises DevopsError: this process may not make namespaces"""
+    """:raises DevopsError: this process may not make namespaces, or does not see the host"""
+    within = os.environ.get(VARIABLE)
+    if within is not None:
+        raise DevopsError(f"this is the env-shell of {within!r}", hint="Leave it first")
     if not may_make_namespaces():
         raise DevopsError(
             "env-shell makes network devices, which takes the rights of root "
@@ -121,9 +128,10 @@ def remove(place: Place) -> None:
     """
     if not place.directory.exists():
         return
-    dnsmasq.stop(place)
+    namespace = Namespace(place.namespace)
+    dnsmasq.stop(namespace)
     cables.remove(cables.ports_of(place))
-    Namespace(place.namespace).remove()
+    namespace.remove()
     uplink.take_down(place)
     shutil.rmtree(place.directory)
 

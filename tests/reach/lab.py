@@ -161,7 +161,7 @@ def left_on(host: Host) -> list[str]:
         *(name for name in links if name.startswith("ds")),
         *directories.split(),
         *(name for name in networks if name.startswith("devops-")),
-        *(["dnsmasq"] if "/env-shell/" in processes.replace("ls -d", "") else []),
+        *(["dnsmasq"] if "dnsmasq --conf-file=- " in processes else []),
     ]
 
 

@@ -48,6 +48,13 @@ def test_without_the_rights_it_says_what_to_type(deserted: Lab) -> None:
     )
 
 
+def test_there_is_no_second_one_inside(deserted: Lab) -> None:
+    """It would not see the bridges of the host."""
+    nested = [sys.executable, "-m", "devops_snapshot", "env-shell", "trip", "true"]
+    code, line = deserted.refused(*nested)
+    assert (code, line) == (1, "Error: this is the env-shell of 'trip'. Leave it first")
+
+
 def test_who_came_by_sudo_is_himself_inside(deserted: Lab) -> None:
     script = "id -u; id -g; echo $HOME; touch /run/mine 2>/dev/null || echo no"
     seen = deserted.sees("sh", "-c", script, SUDO_UID="5")

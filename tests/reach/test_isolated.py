@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from devops_snapshot.models import IsolatedNetwork
+from devops_snapshot.reach.place import Place
 from tests.bed import GuestError, Host
 
 from .lab import Lab, fetch, left_on, ping, run_in
@@ -68,6 +69,24 @@ def test_they_do_not_where_it_did_not(one: Lab, outside: str) -> None:
         one.guest.run(f"ip route del {outside}/32")
 
 
+def test_a_firewall_that_lets_nothing_through_by_itself(
+    copies: tuple[Lab, Lab], outside: str
+) -> None:
+    """As Docker and ufw leave it: what leads out is a network of libvirt's, with its exceptions."""
+    lab = copies[0]
+    for chain in ("INPUT", "FORWARD"):
+        run_in(lab.host, "iptables", "-P", chain, "DROP")
+    try:
+        with lab.open():
+            lab.guest.run(" ".join(ping(outside)))
+            seen = lab.sees_all(["busybox", "nslookup", "localhost"], fetch(GUEST, "who"))
+        assert "Address: 127.0.0.1\n" in seen[0]
+        assert seen[1].split() == ["one"]
+    finally:
+        for chain in ("INPUT", "FORWARD"):
+            run_in(lab.host, "iptables", "-P", chain, "ACCEPT")
+
+
 def test_with_iptables_where_nft_does_not_work(
     copies: tuple[Lab, Lab], outside: str, tmp_path: Path
 ) -> None:
@@ -114,6 +133,21 @@ def test_the_host_may_have_the_same_addresses_and_many_routes(
     finally:
         run_in(lab.host, "ip", "route", "del", "unreachable", "198.18.0.0/16")
         run_in(lab.host, "ip", "link", "del", "original")
+
+
+def test_names_of_a_manifest_stay_names(copies: tuple[Lab, Lab]) -> None:
+    """dnsmasq runs programs for whoever writes its file; an export may be an attacker's."""
+    lab = copies[0]
+    with lab.database():
+        record = IsolatedNetwork.objects.get(network__name="one_admin")
+        [entry] = record.network["dhcp_hosts"]
+        record.network["dhcp_hosts"] = [{**entry, "name": "x\ndhcp-script=/bin/false"}]
+        record.save()
+    path = Place.of(lab.name).directory / "dnsmasq.conf"
+    with lab.open():
+        written = run_in(lab.host, "cat", str(path))
+    assert f"dhcp-host={entry['mac']},{GUEST}\n" in written
+    assert "script" not in written
 
 
 def test_erase_removes_it_from_under_those_inside(copies: tuple[Lab, Lab]) -> None:

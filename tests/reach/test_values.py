@@ -80,10 +80,14 @@ def test_large_subnets_are_not_searched_to_the_end() -> None:
         ("10.109.0.0/16", ["10.109.*"]),
         ("10.0.0.0/8", ["10.*"]),
         ("10.109.4.0/23", ["10.109.4.*", "10.109.5.*"]),
+        ("140.82.112.0/20", []),
+        ("0.0.0.0/0", []),
+        ("fd00::/64", []),
         ("10.109.4.8/30", ["10.109.4.8", "10.109.4.9", "10.109.4.10", "10.109.4.11"]),
     ],
 )
 def test_ssh_patterns_match_the_subnet_and_nothing_else(subnet: str, patterns: list[str]) -> None:
+    """Of what anybody else may have, too, keys are checked as always."""
     assert ssh_patterns(ip_network(subnet)) == patterns
 
 
