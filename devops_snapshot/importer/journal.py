@@ -40,6 +40,7 @@ class Making:
     :param domains: names by UUID; likewise networks
     :param current: the snapshot that the environment comes back at
     :param ending: value of an :class:`~.choices.Ending`
+    :param choices: all that the user has chosen, in writing
     :param is_made: all is there, and the guests are to be woken
     """
 
@@ -52,6 +53,7 @@ class Making:
     networks: Mapping[str, str]
     current: str | None
     ending: str
+    choices: str
     is_made: bool = False
 
     @classmethod
@@ -70,6 +72,7 @@ class Making:
             networks={uuid: name for name, uuid in plan.network_uuids.items()},
             current=manifest.current,
             ending=plan.choices.ending.value,
+            choices=repr(plan.choices),
         )
 
     @classmethod

@@ -6,6 +6,7 @@ from typing import Any
 
 import libvirt
 
+from ..connection import switch_off
 from ..hypervisor import asking
 from ..manifest import document
 from ..manifest.check import check_memory, definition_of
@@ -46,6 +47,5 @@ def _check_memory(plan: Plan, node: document.Node, snapshot: document.Snapshot) 
 def remove_domain(domain: Any) -> None:
     """Whatever it is doing, and with its snapshots' metadata."""
     with asking(f"removing domain {domain.name()}"):
-        if domain.isActive():
-            domain.destroy()
+        switch_off(domain)
         domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from ..snapshot.domain_xml import disks_of, parse
 from ..snapshot.images import chain_in, images_of
 from ..snapshot.undo import Undo
 from .awaken import awaken, wake_all
+from .choices import Choices
 from .journal import Making, close, place
 from .layer_cache import DONE
 from .machines import remove_domain
@@ -34,9 +36,31 @@ from .networks import remove_network
 from .rows import remove_rows
 
 
-def recover() -> list[str]:
-    """Finish or undo all that was killed on this host; returns what was done, a line each."""
-    told = []
+@dataclass(frozen=True)
+class Recovered:
+    """What has become of a killed import.
+
+    :param is_done: all is there now; else nothing is, or what could not be removed
+    """
+
+    record: Import
+    making: Making
+    what: str
+    is_done: bool = False
+
+    def __str__(self) -> str:
+        record = self.record
+        return f"The import of {record.environment_name!r} from {record.export_id} {self.what}"
+
+    def is_what_is_wanted(self, export_id: str, choices: Choices) -> bool:
+        """Whether it is the same as another import would make."""
+        is_same = self.record.export_id == export_id and self.making.choices == repr(choices)
+        return self.is_done and is_same
+
+
+def recover() -> list[Recovered]:
+    """Finish or undo all that was killed on this host."""
+    recovered = []
     for record in Import.objects.filter(place=place()).order_by("id"):
         with ExitStack() as lock:
             try:
@@ -46,22 +70,24 @@ def recover() -> list[str]:
             record.refresh_from_db()
             if record.place:
                 with held_back():
-                    told.append(_recover(record))
-    return told
+                    recovered.append(_recover(record))
+    return recovered
 
 
-def _recover(record: Import) -> str:
-    what = f"the import of {record.environment_name!r} from {record.export_id} was killed"
+def _recover(record: Import) -> Recovered:
+    making = Making.recorded_in(record)
     try:
         if _finish(record):
-            return f"{what} when all was there: its guests were brought back now"
+            what = "was killed when all was there: its guests were brought back now"
+            return Recovered(record, making, what, is_done=True)
         if _undo(record):
-            return f"{what}: what it had made is removed"
+            return Recovered(record, making, "was killed: what it had made is removed")
+        reason = "it is tried again by the next 'dos.py sync'"
     except (DevopsError, DatabaseError) as error:
-        return f"{what}, and cannot be undone now: {error}"
+        reason = str(error)
     except libvirt.libvirtError as error:
-        return f"{what}, and cannot be undone now: {one_line(error)}"
-    return f"{what}, and not all of it could be undone; the next 'dos.py sync' tries again"
+        reason = one_line(error)
+    return Recovered(record, making, f"was killed, and cannot be undone now: {reason}")
 
 
 def _finish(record: Import) -> bool:

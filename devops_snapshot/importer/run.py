@@ -8,7 +8,7 @@ disk its fresh overlay and lets the guests run on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from django.db import transaction
@@ -31,6 +31,7 @@ from .layer_cache import LayerCache
 from .machines import define_machine
 from .networks import define_networks, keep_originals
 from .plan import Plan, make_plan
+from .recover import Recovered
 from .reshape import reshape
 from .rows import write_rows
 from .target import Target
@@ -62,12 +63,15 @@ def import_environment(
     choices: Choices = _ALL,
     show: Callable[[Plan], None] | None = None,
     progress: Progress | None = None,
+    recovered: Iterable[Recovered] = (),
 ) -> Import:
     """Bring an export back to life on this host.
 
     :param wanted: an export's id, the beginning of one, ``latest`` or ``latest:ENVIRONMENT``
     :param storage: URL of the storage node
     :param show: is given the plan before anything is touched, also one that cannot be
+    :param recovered: what :func:`~.recover.recover` has returned: if the same import has just been
+        finished, there is nothing left to do
     :returns: the record; its ``environment`` is the new row
     :raises DevopsError: recorded as failed; nothing is left on the host
     """
@@ -77,6 +81,11 @@ def import_environment(
         record.storage_node = StorageNode.used(storage, repository.id)
         entry = choose_export(repository, wanted)
         record.export_id = entry.id
+        for earlier in recovered:
+            if earlier.is_what_is_wanted(entry.id, choices):
+                record.environment_name = earlier.record.environment_name
+                record.environment_id = earlier.record.environment_id
+                return record
         reading = repository.reading(entry.id, scratch=target.directory)
         with reading as session, _counted(record, session):
             exported = Manifest.from_json(session.manifest)

@@ -15,7 +15,7 @@ from typing import Any
 import libvirt
 from django.db import DatabaseError, transaction
 
-from ..connection import open_connection
+from ..connection import open_connection, switch_off
 from ..contract import Environment, Node
 from ..errors import DevopsError, NotFoundError
 from ..hypervisor import asking, domain_of
@@ -240,8 +240,7 @@ def _carry_out(steps: Sequence[_Step], turns: Sequence[_Turn], undo: Undo) -> No
 
 def _power_off(domain: Any) -> None:
     with asking(f"stopping {domain.name()}"):
-        if domain.isActive():
-            domain.destroy()
+        switch_off(domain)
 
 
 def _restore(turn: _Turn) -> None:

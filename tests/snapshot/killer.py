@@ -203,10 +203,13 @@ class Ended:
 
 
 class Dos:
-    """``dos.py`` on a host, in a process of its own each time."""
+    """``dos.py`` on a host, in a process of its own each time.
 
-    def __init__(self, host: Host, variables: dict[str, str]) -> None:
-        command = [sys.executable, "-c", SERVER]
+    :param server: program that calls :func:`serve`
+    """
+
+    def __init__(self, host: Host, variables: dict[str, str], *, server: str = SERVER) -> None:
+        command = [sys.executable, "-c", server]
         self._directory = host.directory
         self._server = host.popen(command, env=variables, stdin=subprocess.PIPE, stderr=None)
 

@@ -8,6 +8,7 @@ from typing import Literal, cast
 import libvirt
 from lxml import etree
 
+from devops_snapshot.connection import switch_off
 from devops_snapshot.errors import NotFoundError
 
 from ..models.network import Interface
@@ -158,8 +159,8 @@ class LibvirtNode(Node):
         """Switch it off at once; nothing happens if it is off or gone."""
         domain = self._find()
         with self._asking("stop"):
-            if domain is not None and domain.isActive():
-                domain.destroy()
+            if domain is not None:
+                switch_off(domain)
 
     def suspend(self) -> None:
         """Make it stand still; nothing happens if it does, or is off."""
@@ -235,8 +236,7 @@ class LibvirtNode(Node):
 
     def _undefine(self, domain: libvirt.virDomain) -> None:
         persistent = domain.isPersistent()
-        if domain.isActive():
-            domain.destroy()
+        switch_off(domain)
         if persistent:
             domain.undefineFlags(UNDEFINE_ALL)
 

@@ -79,8 +79,9 @@ class Command(DevopsCommand):
             self._print_plan(plan, as_json=options["json"])
             plan.require_possible()
             return
-        for line in recover():
-            self.stderr.write(line)
+        recovered = recover()
+        for earlier in recovered:
+            self.stderr.write(str(earlier))
         with showing_progress() as progress:
             record = import_environment(
                 options["export"],
@@ -89,6 +90,7 @@ class Command(DevopsCommand):
                 choices=choices,
                 show=self._tell_plan,
                 progress=progress,
+                recovered=recovered,
             )
         behind = clocks_behind(environment_named(record.environment_name))
         self._print_record(record, behind, as_json=options["json"])

@@ -36,8 +36,8 @@ class Command(DevopsCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         sweep()
-        for line in recover():
-            self.stderr.write(line)
+        for killed in recover():
+            self.stderr.write(str(killed))
         outcomes = {}
         for environment in _environments(options["name"]):
             outcome = _outcome(environment, change=options["repair"], alone=bool(options["name"]))
