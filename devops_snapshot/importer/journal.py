@@ -21,6 +21,7 @@ from typing import Any
 from ..interrupts import held_back
 from ..lock import directory as lock_directory
 from ..manifest.check import definition_of
+from ..manifest.nwfilters import nwfilters_of
 from ..models import Import, State
 from ..snapshot.undo import Undo
 from .choices import Ending
@@ -38,6 +39,7 @@ class Making:
     :param bench: directory in which its files are made
     :param files: their paths in the storage pool
     :param domains: names by UUID; likewise networks
+    :param nwfilters: their names, those that others include first
     :param current: the snapshot that the environment comes back at
     :param ending: value of an :class:`~.choices.Ending`
     :param choices: all that the user has chosen, in writing
@@ -51,6 +53,7 @@ class Making:
     files: tuple[str, ...]
     domains: Mapping[str, str]
     networks: Mapping[str, str]
+    nwfilters: tuple[str, ...]
     current: str | None
     ending: str
     choices: str
@@ -70,6 +73,7 @@ class Making:
             files=tuple(files),
             domains={definition.uuid: definition.name for definition in definitions},
             networks={uuid: name for name, uuid in plan.network_uuids.items()},
+            nwfilters=tuple(nwfilter.name for nwfilter in nwfilters_of(manifest)),
             current=manifest.current,
             ending=plan.choices.ending.value,
             choices=repr(plan.choices),

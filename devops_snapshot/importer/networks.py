@@ -36,7 +36,7 @@ _BRIDGE = "bridge"
 
 
 def define_networks(plan: Plan, undo: Undo) -> dict[int, str]:
-    """Define and start them; returns the UUID of each, by the exported device's id.
+    """Define them, and start those that were up; returns each UUID, by the exported device's id.
 
     Of isolated ones, the rows are still to be told: :func:`keep_originals`.
     """
@@ -51,8 +51,9 @@ def define_networks(plan: Plan, undo: Undo) -> dict[int, str]:
             undo.later(remove_network, network)
         with asking(f"starting network {wanted.name}"):
             network.setAutostart(True)
-            network.create()
-        if plan.choices.isolated:
+            if wanted.active:
+                network.create()
+        if plan.choices.isolated and wanted.active:
             _silence(plan.target.connection_string, wanted.name, network)
     return uuids
 
@@ -90,6 +91,19 @@ def _silence(uri: str, name: str, network: Any) -> None:
             name,
             error,
         )
+
+
+def join_networks(plan: Plan, environment: Any, undo: Undo) -> None:
+    """Make the VLANs of networks that are up, and plug them into their parents, as the rows say.
+
+    What this host lacks for that is told in a warning.
+    """
+    networks = (l2.network for l2 in plan.manifest.environment.networks if l2.network is not None)
+    started = {plan.network_uuids[network.name] for network in networks if network.active}
+    for row in environment.get_env_l2_network_devices():
+        if row.params.get("uuid") in started:
+            undo.later(row.destroy)
+            row.start()
 
 
 def keep_originals(plan: Plan, environment: Any, networks: Mapping[int, str]) -> None:

@@ -33,6 +33,7 @@ from .journal import Making, close, place
 from .layer_cache import DONE
 from .machines import remove_domain
 from .networks import remove_network
+from .nwfilters import remove_nwfilter
 from .rows import remove_rows
 
 
@@ -110,7 +111,7 @@ def _finish(record: Import) -> bool:
 def _undo(record: Import) -> bool:
     """Remove what there is; returns whether all could be."""
     making, undo = Making.recorded_in(record), Undo()
-    for step in (_remove_files, _remove_networks):
+    for step in (_remove_files, _remove_nwfilters, _remove_networks):
         undo.later(step, making)
     undo.later(_remove_rows, record, making)
     undo.later(_remove_domains, making)
@@ -153,7 +154,15 @@ def _remove_domains(making: Making) -> None:
 def _remove_rows(record: Import, making: Making) -> None:
     environment = _environment_of(record)
     if environment is not None:
+        for row in environment.get_env_l2_network_devices():
+            if row.params.get("uuid"):
+                row.destroy()  # with its VLANs
         remove_rows(environment, set(making.files))
+
+
+def _remove_nwfilters(making: Making) -> None:
+    for name in reversed(making.nwfilters):
+        remove_nwfilter(making.target.conn, name)
 
 
 def _remove_networks(making: Making) -> None:

@@ -29,7 +29,8 @@ from .files import fetch_files, layers_of, shared_files
 from .journal import making
 from .layer_cache import LayerCache
 from .machines import define_machine
-from .networks import define_networks, keep_originals
+from .networks import define_networks, join_networks, keep_originals
+from .nwfilters import define_nwfilters
 from .plan import Plan, make_plan
 from .recover import Recovered
 from .reshape import reshape
@@ -130,12 +131,14 @@ def _carry_out(plan: Plan, session: ImportSession, progress: Progress, record: I
     with making(record, plan) as journal:
         fetch_files(plan, session, progress, journal.undo, bench=journal.bench)
         with held_back() as interrupts:
+            define_nwfilters(plan, journal.undo)
             networks = define_networks(plan, journal.undo)
             interrupts.heed()
             with transaction.atomic():
                 environment = write_rows(plan, networks, journal.undo)
                 keep_originals(plan, environment, networks)
                 journal.rows_written(environment)
+            join_networks(plan, environment, journal.undo)
             for node in plan.manifest.environment.nodes:
                 interrupts.heed()
                 define_machine(plan, node, journal.undo)

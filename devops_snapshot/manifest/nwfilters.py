@@ -6,6 +6,8 @@ includes it. They have no rules, or, while somebody has blocked them, the one th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import libvirt
@@ -54,6 +56,14 @@ def _read(driver: Any, name: str) -> document.NwFilter | None:
     with asking(f"reading network filter {name}"):
         nwfilter = found(driver.conn.nwfilterLookupByName, name, libvirt.VIR_ERR_NO_NWFILTER)
         return None if nwfilter is None else parse_nwfilter(nwfilter.XMLDesc(0))
+
+
+def nwfilters_of(manifest: document.Manifest) -> Iterator[document.NwFilter]:
+    """All filters; those of networks before those of cards, which include them."""
+    environment = manifest.environment
+    cards = chain.from_iterable(node.interfaces for node in environment.nodes)
+    filters = chain((l2.nwfilter for l2 in environment.networks), (card.nwfilter for card in cards))
+    return (nwfilter for nwfilter in filters if nwfilter is not None)
 
 
 def parse_nwfilter(xml: str) -> document.NwFilter:

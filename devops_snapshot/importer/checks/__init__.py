@@ -14,7 +14,7 @@ from .storage import check_storage
 __all__ = ["Scene", "check_everything"]
 
 _CHECKS = (
-    (check_names, ("environment", "domains", "networks")),
+    (check_names, ("environment", "domains", "networks", "network filters")),
     (check_addresses, ("MAC addresses", "subnets", "host routes")),
     (check_storage, ("files", "room")),
     (check_machine, ("emulator", "machine type", "CPU")),

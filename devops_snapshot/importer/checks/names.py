@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from django.apps import apps
 
+from ...hypervisor import asking
+from ...manifest.nwfilters import nwfilters_of
 from ..findings import Finding, Verdict
 from .scene import Scene
 
@@ -17,6 +19,7 @@ def check_names(scene: Scene) -> Iterator[Finding]:
     yield from _check_environment(scene)
     yield from _check_domains(scene)
     yield from _check_networks(scene)
+    yield from _check_nwfilters(scene)
 
 
 def _check_environment(scene: Scene) -> Iterator[Finding]:
@@ -46,6 +49,17 @@ def _check_networks(scene: Scene) -> Iterator[Finding]:
     for network in scene.networks:
         if network.name in names:
             yield _taken("networks", f"a network {network.name!r} is there already")
+
+
+def _check_nwfilters(scene: Scene) -> Iterator[Finding]:
+    wanted = [nwfilter.name for nwfilter in nwfilters_of(scene.manifest)]
+    if not wanted:
+        return
+    with asking("listing network filters"):
+        names = set(scene.target.conn.listNWFilters())
+    for name in wanted:
+        if name in names:
+            yield _taken("network filters", f"a network filter {name!r} is there already")
 
 
 def _taken(subject: str, what: str, remedy: str = _NEW_NAME) -> Finding:
