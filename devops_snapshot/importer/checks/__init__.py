@@ -6,6 +6,8 @@ from itertools import groupby
 
 from ..findings import Finding, Verdict
 from .addresses import check_addresses
+from .huge_pages import check_huge_pages
+from .links import check_links
 from .machine import check_machine, check_versions
 from .names import check_names
 from .scene import Scene
@@ -16,8 +18,10 @@ __all__ = ["Scene", "check_everything"]
 _CHECKS = (
     (check_names, ("environment", "domains", "networks", "network filters")),
     (check_addresses, ("MAC addresses", "subnets", "host routes")),
+    (check_links, ("host devices",)),
     (check_storage, ("files", "room")),
     (check_machine, ("emulator", "machine type", "CPU")),
+    (check_huge_pages, ("huge pages",)),
     (check_versions, ("versions",)),
 )
 # Findings of one kind that are named; with more, the reader has seen enough.
