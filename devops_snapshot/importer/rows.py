@@ -11,7 +11,6 @@ from ..errors import FormatError
 from ..manifest.writing import RowWriter
 from ..models import EnvironmentSnapshot, NodeSnapshot
 from ..snapshot.undo import Undo
-from .networks import keep_originals
 from .plan import Plan
 
 
@@ -32,7 +31,6 @@ def write_rows(plan: Plan, networks: dict[int, str], undo: Undo) -> Any:
     try:
         with transaction.atomic():
             environment = writer.write(plan.manifest.environment)
-            keep_originals(plan, environment, networks)
             _write_snapshots(plan, environment)
     except (DatabaseError, ValueError) as error:
         reason = " ".join(str(error).split())
