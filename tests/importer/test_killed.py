@@ -129,7 +129,7 @@ FETCHING = Moment(at=3, of="PartFile.pwrite")
 SAMPLE = [
     (FETCHING, "again"),
     (Moment(at=2, of="Path.replace", during=True), "sync"),
-    (Moment(at=3, of="os.link"), "again"),
+    (Moment(at=8, of="/imports/"), "again"),
     (Moment(at=1, of="virNetwork.create"), "sync"),
     (Moment(at=2, of="defineXML"), "erase"),
     (Moment(at=1, of="restoreFlags", during=True), "sync"),
@@ -148,7 +148,7 @@ def test_killed(trial: Trial, moment: Moment, step: str) -> None:
 
 def test_what_has_come_is_not_fetched_again(trial: Trial) -> None:
     trial.forget_layers()
-    assert trial.start(Moment(at=1, of="os.link")).killed
+    assert trial.start(Moment(at=2, of="/imports/")).killed
     trial.go_on("again")
     assert trial.received() < FEW
 
@@ -161,13 +161,13 @@ def test_whoever_recovers_is_killed_too(trial: Trial) -> None:
 
 def test_somebody_elses_import_is_left_alone(trial: Trial) -> None:
     """Another host or user works with the same database, and holds other locks."""
-    assert trial.start(Moment(at=1, of="defineXML")).killed
+    assert trial.start(Moment(at=1, of="virNetwork.create")).killed
     with closing(sqlite3.connect(trial._database)) as connection, connection:
         connection.execute(
             "UPDATE devops_snapshot_import SET place = 'x' || place WHERE place != ''"
         )
     assert trial.sync().code == 0
-    assert trial.place.host.connection.listAllDomains()
+    assert trial.place.host.connection.listAllNetworks()
     assert trial.benches()
     with closing(sqlite3.connect(trial._database)) as connection, connection:
         connection.execute("UPDATE devops_snapshot_import SET place = substr(place, 2)")
@@ -180,6 +180,7 @@ def test_what_others_have_made_meanwhile_stays(trial: Trial) -> None:
     host = trial.place.host
     [network, *_] = host.connection.listAllNetworks()
     name = network.name()
+    network.destroy()
     network.undefine()
     host.connection.networkDefineXML(f"<network><name>{name}</name></network>")
     taken = next(path for path in host.pool_dir.iterdir())

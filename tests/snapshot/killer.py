@@ -138,6 +138,7 @@ class Suicide:
 def _told(arguments: tuple[Any, ...]) -> str:
     said = [item.name() if callable(getattr(item, "name", None)) else item for item in arguments]
     words = [" ".join(item) if isinstance(item, list) else item for item in said]
+    words = [str(item) if isinstance(item, Path) else item for item in words]
     return " ".join(w for w in words if isinstance(w, str) and not w.startswith("<"))
 
 
