@@ -22,12 +22,17 @@ class Finding:
     :param subject: what was looked at: ``domain names``, ``storage pool`` ...
     :param what: what there is, with its value, without a full stop
     :param remedy: what to do about it, one sentence; names the option where one helps
+    :param options: of ``import-env``, with which it is in the way no more
     """
 
     subject: str
     verdict: Verdict
     what: str
     remedy: str = ""
+    options: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.what}" + (f". {self.remedy}" if self.remedy else "")
 
     @property
     def is_in_the_way(self) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from django.apps import apps
 
-from ..errors import CannotError, ConflictError, DevopsError
+from ..errors import CannotError, ConflictError
 from ..manifest import Manifest
 from .checks import Scene, check_everything
 from .choices import Choices
@@ -41,6 +41,12 @@ class Plan:
     def in_the_way(self) -> tuple[Finding, ...]:
         return tuple(finding for finding in self.findings if finding.is_in_the_way)
 
+    @property
+    def options(self) -> tuple[str, ...]:
+        """With which nothing would be in the way, as far as options help."""
+        every = (option for finding in self.in_the_way for option in finding.options)
+        return tuple(dict.fromkeys(every))
+
     def require_possible(self) -> None:
         """Refuse what cannot be.
 
@@ -49,15 +55,26 @@ class Plan:
         """
         if not self.in_the_way:
             return
-        kind: type[DevopsError] = ConflictError
-        if any(finding.verdict is Verdict.BLOCKING for finding in self.in_the_way):
-            kind = CannotError
-        what = "; ".join(finding.what for finding in self.in_the_way)
+        blocking = [one for one in self.in_the_way if one.verdict is Verdict.BLOCKING]
         name = self.manifest.environment.name
-        raise kind(
-            f"environment {name!r} cannot come to this host: {what}",
-            hint=". ".join(dict.fromkeys(finding.remedy for finding in self.in_the_way)),
+        if blocking:
+            told = f"environment {name!r} cannot come to this host: {_one_each(blocking)}"
+            raise CannotError(told, hint=_remedies(blocking))
+        raise ConflictError(
+            f"environment {name!r} cannot come to this host as it is: {_one_each(self.in_the_way)}",
+            hint=f"{self.in_the_way[0].remedy}. With '{' '.join(self.options)}' it can come; "
+            "--dry-run tells everything",
         )
+
+
+def _one_each(findings: Iterable[Finding]) -> str:
+    """One of each subject; --dry-run shows all."""
+    first = {finding.subject: finding.what for finding in reversed(tuple(findings))}
+    return "; ".join(reversed(first.values()))
+
+
+def _remedies(findings: Iterable[Finding]) -> str:
+    return ". ".join(dict.fromkeys(finding.remedy for finding in findings))
 
 
 def make_plan(

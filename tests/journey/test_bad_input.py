@@ -192,8 +192,9 @@ def test_everything_in_the_way_is_told_at_once(alpha: Place, storage: str) -> No
         shutil.rmtree(home)
         shutil.move(home.with_name("aside"), home)
     assert code == 4
-    for what in ("domain 'trip_node-1'", "network 'trip_admin'", "a file", "more like that"):
+    for what in ("domain 'trip_node-1'", "network 'trip_admin'", "a file", "--dry-run"):
         assert what in line
+    assert "With '--name NEW --isolated' it can come" in line
 
 
 def test_a_damaged_manifest(alpha: Place, storage: str) -> None:

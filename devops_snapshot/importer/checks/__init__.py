@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import groupby
 
 from ..findings import Finding, Verdict
@@ -48,4 +49,4 @@ def _few(findings: list[Finding]) -> list[Finding]:
         return findings
     first = findings[0]
     told = f"and {more} more like that"
-    return [*findings[:_SHOWN], Finding(first.subject, first.verdict, told, first.remedy)]
+    return [*findings[:_SHOWN], replace(first, what=told)]

@@ -13,6 +13,7 @@ from .routes import read_routes
 from .scene import Scene
 
 _ISOLATED = "--isolated brings it beside that, with networks that have no address on this host"
+_OPTIONS = ("--isolated",)
 _NEW_MACS = "--isolated keeps the two apart; --name NEW --disks-only gives new MAC addresses"
 
 
@@ -37,6 +38,7 @@ def _check_mac_addresses(scene: Scene) -> Iterator[Finding]:
             f"MAC address {interface.mac_address} is in the database already, "
             f"of node {interface.node.name!r}",
             _NEW_MACS,
+            _OPTIONS,
         )
 
 
@@ -45,19 +47,20 @@ def _check_pools(scene: Scene) -> Iterator[Finding]:
     for pool in apps.get_model("devops", "AddressPool").objects.select_related("environment"):
         if any(_overlap(netaddr.IPNetwork(pool.net), net) for net in wanted):
             what = f"address pool {pool.net} belongs to environment {pool.environment.name!r}"
-            yield Finding("subnets", Verdict.AVOIDABLE, what, _ISOLATED)
+            yield Finding("subnets", Verdict.AVOIDABLE, what, _ISOLATED, _OPTIONS)
 
 
 def _check_networks(scene: Scene) -> Iterator[Finding]:
     for network in scene.networks:
         for other in scene.networks_here:
-            if other.name != network.name and _overlap(_subnet(network), _subnet(other)):
+            if _overlap(_subnet(network), _subnet(other)):
                 yield Finding(
                     "subnets",
                     Verdict.AVOIDABLE,
                     f"network {network.name!r} ({network.ip}/{network.prefix}) overlaps with "
                     f"{other.name!r} ({other.ip}/{other.prefix})",
                     _ISOLATED,
+                    _OPTIONS,
                 )
 
 
@@ -75,7 +78,7 @@ def _check_routes(scene: Scene) -> Iterator[Finding]:
                 hidden = "While it is here, that part of the route leads to the environment"
                 yield Finding("host routes", Verdict.NOTE, what, hidden)
             else:
-                yield Finding("host routes", Verdict.AVOIDABLE, what, _ISOLATED)
+                yield Finding("host routes", Verdict.AVOIDABLE, what, _ISOLATED, _OPTIONS)
 
 
 def _subnet(network: Network) -> netaddr.IPNetwork | None:

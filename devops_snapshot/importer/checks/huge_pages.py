@@ -41,6 +41,7 @@ def check_huge_pages(scene: Scene) -> Iterator[Finding]:
         told,
         f"Reserve them ('sysctl -w vm.nr_hugepages={pages}' or more) before guests are started; "
         "--define-only brings them off",
+        ("--define-only",) if starts else (),
     )
 
 

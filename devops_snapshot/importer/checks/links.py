@@ -30,7 +30,7 @@ def _check_bridge(l2: L2NetworkDevice, links: HostLinks) -> Iterator[Finding]:
     if links.find(network.bridge) is None:
         what = f"network {network.name!r} is the bridge {network.bridge}, which is not there"
         remedy = f"Make it, as with 'ip link add {network.bridge} type bridge'; or {_ISOLATED}"
-        yield Finding(_SUBJECT, Verdict.AVOIDABLE, what, remedy)
+        yield Finding(_SUBJECT, Verdict.AVOIDABLE, what, remedy, ("--isolated",))
     else:
         what = f"network {network.name!r} is the bridge {network.bridge} of this host"
         told = f"Its guests are in the same network as whatever is plugged in there; {_ISOLATED}"

@@ -16,6 +16,8 @@ from .scene import Scene
 
 _DISKS_ONLY = "--disks-only leaves memory behind: guests boot from their disks"
 
+_OPTIONS = ("--disks-only",)
+
 
 def check_machine(scene: Scene) -> Iterator[Finding]:
     """Emulator and machine type of every node; its CPU where memory comes along."""
@@ -64,7 +66,7 @@ def _check_type(
     except libvirt.libvirtError as error:
         what = f"node {node.name!r} is a {machine}: {error.get_error_message()}"
         verdict = Verdict.AVOIDABLE if scene.has_memory else Verdict.BLOCKING
-        yield Finding("machine type", verdict, what, _DISKS_ONLY)
+        yield Finding("machine type", verdict, what, _DISKS_ONLY, _OPTIONS)
 
 
 def _check_cpu(
@@ -85,7 +87,7 @@ def _check_cpu(
             what = f"node {node.name!r} at {snapshot.name!r} has a CPU that this host lacks"
             model = cpu.findtext("model")
             told = f"{what}: {model}" if model else what
-            yield Finding("CPU", Verdict.AVOIDABLE, told, _DISKS_ONLY)
+            yield Finding("CPU", Verdict.AVOIDABLE, told, _DISKS_ONLY, _OPTIONS)
             return
 
 

@@ -63,4 +63,4 @@ def _check_nwfilters(scene: Scene) -> Iterator[Finding]:
 
 
 def _taken(subject: str, what: str, remedy: str = _NEW_NAME) -> Finding:
-    return Finding(subject, Verdict.AVOIDABLE, what, remedy)
+    return Finding(subject, Verdict.AVOIDABLE, what, remedy, ("--name NEW",))

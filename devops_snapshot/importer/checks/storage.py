@@ -31,6 +31,7 @@ def _check_files(scene: Scene) -> Iterator[Finding]:
                 Verdict.AVOIDABLE,
                 f"a file {path} is there already",
                 "--name NEW gives files other names, --pool puts them into another storage pool",
+                ("--name NEW",),
             )
 
 

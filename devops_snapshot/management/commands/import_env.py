@@ -121,7 +121,7 @@ class Command(DevopsCommand):
             return
         for finding in plan.findings:
             if finding.verdict is Verdict.NOTE:
-                self.stderr.write(f"{finding.subject}: {finding.what}. {finding.remedy}")
+                self.stderr.write(str(finding))
 
     def _print_record(
         self, record: Import, behind: Mapping[str, timedelta], *, as_json: bool
@@ -204,6 +204,7 @@ def _plan_document(plan: Plan) -> dict[str, Any]:
     return {
         "environment": plan.manifest.environment.name,
         "possible": not plan.in_the_way,
+        "options": list(plan.options),
         "findings": [
             {
                 "subject": finding.subject,
