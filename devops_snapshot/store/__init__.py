@@ -13,7 +13,8 @@ from .format.pack import LayerKind
 from .health.status import Status, Worker, readable_retention, status
 from .health.verification import Finding, VerificationReport, verify
 from .import_session import ImportSession
-from .reading.at_hand import FileAtHand
+from .reading.at_hand import AtHand, FileAtHand
+from .reading.known_layer import KnownLayer, Seeds
 from .reading.layer_reader import LayerReader, RestoreStats
 from .reading.layer_sink import FileSink, LayerSink
 from .repository import Repository
@@ -21,6 +22,7 @@ from .writing.layer_source import Extent, FileSource, LayerSource
 
 __all__ = [
     "JSON",
+    "AtHand",
     "CollectionReport",
     "Expired",
     "ExportEntry",
@@ -31,6 +33,7 @@ __all__ = [
     "FileSource",
     "Finding",
     "ImportSession",
+    "KnownLayer",
     "LayerId",
     "LayerKind",
     "LayerReader",
@@ -40,6 +43,7 @@ __all__ = [
     "Repository",
     "RestoreStats",
     "Retention",
+    "Seeds",
     "Stats",
     "Status",
     "VerificationReport",

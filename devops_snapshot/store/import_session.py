@@ -19,6 +19,7 @@ from .format.layer import Layer
 from .format.names import LayerId, pack_path
 from .progress import Progress, no_progress
 from .ram.reader import RamReader
+from .reading.at_hand import AtHand
 from .reading.chunk_reader import ChunkReader
 from .reading.kept_frames import KeptFrames
 from .reading.layer_content import LayerContent
@@ -103,6 +104,7 @@ class ImportSession:
         *,
         progress: Progress = no_progress,
         at_hand: Iterable[LayerSource] = (),
+        seeds: AtHand | None = None,
     ) -> RestoreStats:
         """Write a whole layer to a sink.
 
@@ -110,6 +112,7 @@ class ImportSession:
         :param at_hand: files of this host of which parts may be the same, in the same place, such
             as one that was restored in part; several threads read them, and nothing in them is
             believed. What one of them has is not fetched
+        :param seeds: other layers that may have some of the same chunks; likewise
         :raises FormatError: a byte is not what was written; the sink is then to be thrown away
         """
         with self._lock:
@@ -119,6 +122,8 @@ class ImportSession:
         reader = self.layer(layer_id)
         for file in at_hand:
             reader.look_in(file)
+        if seeds is not None:
+            reader.look_among(seeds)
         stats = reader.restore(sink, progress)
         with self._lock:
             self._expected[layer_id] -= 1

@@ -212,6 +212,23 @@ def test_a_file_that_guests_write_to_is_nobody_elses(world: World) -> None:
     world.take(world.one, "another")
 
 
+def test_a_sibling_costs_its_difference(world: World, tmp_path: Path) -> None:
+    """The same chunks in other places, and another save of the same guest."""
+    assert world.fetch() > 10 * FEW
+    old = world.contents[world.one]
+    chunks = [old[at : at + CHUNK] for at in range(0, 80 * CHUNK, CHUNK)]
+    disk = b"".join([*chunks[40:], noise(CHUNK, 9), *chunks[:40]])
+    ram = bytearray(world.contents[world.memory])
+    ram[1 << 20 : (1 << 20) + 3] = b"xyz"
+    with opened(world.repository) as repository:
+        files = make_file(tmp_path / "a", 0, {0: disk}), make_file(tmp_path / "b", 0, {0: ram})
+        world.export_id, layers, _ = export(repository, *files, kind=LayerKind.MEMORY)
+    world.contents = dict(zip(layers, (disk, bytes(ram)), strict=True))
+    assert world.fetch() < FEW + 3 * CHUNK
+    world.check()
+    assert all(world.cache().entry(layer).is_sound() for layer in layers)
+
+
 @pytest.mark.parametrize("head", [b"", HEAD])
 @pytest.mark.parametrize("kind", ["one", "memory"])
 def test_whoever_writes_to_a_file_does_not_change_the_layer(

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from django.conf import settings
 from ...errors import DevopsError, StorageError, UsageError
 from ...progress import Progress, Quiet
 from ...snapshot.pool import is_local
-from ...store import FileAtHand, FileSink, ImportSession, LayerId
+from ...store import FileAtHand, FileSink, ImportSession, LayerId, Seeds
 from ...store.reading.layer_sink import cannot_be_written
 from ..target import Target
 from .copies import cloned, linked, overwrite_head
@@ -43,6 +44,7 @@ DONE = ".done"
 """Suffix of a bench that is not needed any more."""
 
 _TRIES = 3
+_MOST_SEEDS = 200  # files that are open at the same time
 _FORGOTTEN = 30 * 24 * 3600.0  # seconds; a database that would tell what to do with it is gone
 
 
@@ -109,7 +111,9 @@ class LayerCache:
         progress.begin("Fetching", sum(lacking.values()))
         session.expect(lacking)
         largest_first = sorted(lacking, key=lambda layer: lacking[layer], reverse=True)
-        fetcher.fetch_all([self.entry(layer) for layer in largest_first])
+        with self._seeds() as seeds:
+            with_seeds = replace(fetcher, seeds=seeds)
+            with_seeds.fetch_all([self.entry(layer) for layer in largest_first])
         for layer in layers:
             self.entry(layer).touch()
 
@@ -175,6 +179,19 @@ class LayerCache:
     def _fetcher(self, session: ImportSession, progress: Progress | None = None) -> Fetcher:
         told = (progress or Quiet()).advance
         return Fetcher(session, self._pool_files, self._locked, told, threading.Event())
+
+    @contextmanager
+    def _seeds(self) -> Iterator[Seeds]:
+        """The layers that are here, the last used ones first, for chunks that others have, too."""
+        latest = sorted(self._entries(), key=lambda entry: entry.last_use, reverse=True)
+        seeds = Seeds()
+        with ExitStack() as stack:
+            for entry in latest[:_MOST_SEEDS]:
+                known = entry.known()
+                if known is not None:
+                    with suppress(StorageError):
+                        seeds.add(known, stack.enter_context(entry.opened()))
+            yield seeds
 
     def _lacking(
         self, session: ImportSession, fetcher: Fetcher, layers: Iterable[LayerId]

@@ -17,7 +17,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...store import FileAtHand, LayerId
+from ...errors import FormatError
+from ...store import FileAtHand, KnownLayer, LayerId
 from ...store.writing.file_state import SETTLED_SECONDS
 from .copies import linked, overwrite_head
 
@@ -54,6 +55,21 @@ class Entry:
     def _seen_path(self) -> Path:
         """The state in which it was right; last touched when it was used last."""
         return self.directory / f"{self.layer}.seen"
+
+    @property
+    def _known_path(self) -> Path:
+        """What its chunks are, for other layers to be looked for in it."""
+        return self.directory / f"{self.layer}.known"
+
+    def known(self) -> KnownLayer | None:
+        """What its chunks are, if that was kept."""
+        try:
+            return KnownLayer.decode(self._known_path.read_bytes(), self._known_path.name)
+        except (FileNotFoundError, FormatError):
+            return None
+
+    def keep_known(self, known: KnownLayer) -> None:
+        self._known_path.write_bytes(known.encode())
 
     @contextmanager
     def opened(self) -> Iterator[FileAtHand]:
@@ -197,7 +213,8 @@ class Entry:
 
     def forget(self) -> None:
         """Remove it from the cache; elsewhere the file stays."""
-        for path in (self._seen_path, self.path, self._head_path, self.part_path):
+        paths = (self._seen_path, self.path, self._head_path, self.part_path, self._known_path)
+        for path in paths:
             path.unlink(missing_ok=True)
 
     def _state(self) -> dict[str, int] | None:

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 
 from ...errors import StorageError
-from ...store import FileAtHand, ImportSession
+from ...store import AtHand, FileAtHand, ImportSession
 from .entry import Entry
 from .part import PartFile
 from .pool_files import PoolFiles
@@ -25,6 +25,7 @@ class Fetcher:
     """Lets entries be sound.
 
     :param locked: for the moment in which an entry changes
+    :param seeds: where chunks may be that other layers have, too
     :param told: called with the bytes that are there now
     """
 
@@ -33,6 +34,7 @@ class Fetcher:
     locked: Locked
     told: Callable[[int], None]
     stop: threading.Event
+    seeds: AtHand | None = None
 
     def fetch_all(self, entries: Iterable[Entry]) -> None:
         """Fetch until the first failure; what has come by then stays.
@@ -68,11 +70,12 @@ class Fetcher:
             with ExitStack() as stack:
                 at_hand = [] if part.is_new else [part.content]
                 at_hand += self._alike(entry, stack)
-                self.session.restore(entry.layer, part, at_hand=at_hand)
+                self.session.restore(entry.layer, part, at_hand=at_hand, seeds=self.seeds)
             part.finish()
             with self.locked():
                 entry.take_over(part.path)
                 entry.seal()
+        self._keep_known(entry)
 
     def _is_right(self, entry: Entry) -> bool:
         """Whether it is right although its file was changed, or was not looked at to the end."""
@@ -92,7 +95,13 @@ class Fetcher:
             if not entry.link_from(found):
                 return False
             entry.seal_as_it_is()
+        self._keep_known(entry)
         return entry.is_sound()
+
+    def _keep_known(self, entry: Entry) -> None:
+        known = self.session.layer(entry.layer).known()
+        if known is not None:
+            entry.keep_known(known)
 
     def _alike(self, entry: Entry, stack: ExitStack) -> Iterator[FileAtHand]:
         """What may have parts of it."""

@@ -14,7 +14,8 @@ from ..bounded import map_bounded
 from ..format.layer import Origin
 from ..format.sealed import damaged
 from ..progress import Progress
-from ..reading.at_hand import InPlace
+from ..reading.at_hand import AtHand, InPlace
+from ..reading.known_layer import KnownLayer
 from ..reading.layer_content import LayerContent
 from ..reading.layer_reader import THREADS, RestoreStats
 from ..reading.layer_sink import LayerSink
@@ -62,6 +63,14 @@ class RamReader:
         recipe = self._load_recipe()
         found = Scan(recipe, self._content.size - recipe.encoded_size)
         self._content.look_in(InPlace(RamSource(file, found, self._origin)))
+
+    def look_among(self, seeds: AtHand) -> None:
+        self._content.look_in(seeds)
+
+    def known(self) -> KnownLayer | None:
+        recipe = self._load_recipe()
+        encoded = recipe.encode(0, recipe.encoded_size)
+        return KnownLayer.of(self._content.all_digests(), encoded)
 
     def restore(self, sink: LayerSink, progress: Progress) -> RestoreStats:
         sink.allocate(self.size)

@@ -126,6 +126,16 @@ class LayerContent:
                 raise damaged(self.name, f"chunk {item.number} has the wrong size")
             yield offset, data
 
+    def all_digests(self) -> Iterator[dict[int, bytes]]:
+        """Yield the digests of all chunks that are not holes, some at a time, ascending.
+
+        :raises FormatError: the repository is damaged
+        """
+        for offset, length in self.extents():
+            stop = -(-(offset + length) // CHUNK_SIZE)
+            for first in range(offset // CHUNK_SIZE, stop, SEGMENT_CHUNKS):
+                yield self.digests(first, min(first + SEGMENT_CHUNKS, stop))
+
     def digests(self, first: int, stop: int) -> dict[int, bytes]:
         """Return the digests of those chunks that are not holes.
 

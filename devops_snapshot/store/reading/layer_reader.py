@@ -13,8 +13,9 @@ from ..bounded import map_bounded
 from ..format.hashing import CHUNK_SIZE, HOLE, SEGMENT_CHUNKS, chunk_digest
 from ..progress import Progress
 from ..writing.layer_source import Extent, LayerSource
-from .at_hand import InPlace
+from .at_hand import AtHand, InPlace
 from .chunk_reader import Span
+from .known_layer import KnownLayer
 from .layer_content import LayerContent
 from .layer_sink import LayerSink
 
@@ -64,6 +65,15 @@ class LayerReader(Protocol):
     def look_in(self, file: LayerSource) -> None:
         """Look for what is wanted in a file that was to become this one, or was it once."""
 
+    def look_among(self, seeds: AtHand) -> None:
+        """Look for chunks there, too, whatever file they were a part of."""
+
+    def known(self) -> KnownLayer | None:
+        """What can be kept of it, for other layers to be looked for in its file; None: too much.
+
+        :raises FormatError: the repository is damaged
+        """
+
     def restore(self, sink: LayerSink, progress: Progress) -> RestoreStats:
         """Write the whole file to a sink.
 
@@ -99,6 +109,12 @@ class PlainReader:
 
     def look_in(self, file: LayerSource) -> None:
         self._content.look_in(InPlace(file))
+
+    def look_among(self, seeds: AtHand) -> None:
+        self._content.look_in(seeds)
+
+    def known(self) -> KnownLayer | None:
+        return KnownLayer.of(self._content.all_digests())
 
     def restore(self, sink: LayerSink, progress: Progress) -> RestoreStats:
         sink.allocate(self.size)
