@@ -12,6 +12,10 @@ LARGEST_WHOLE = 128 << 20
 """Bytes of an object that is read as a whole: nothing larger was written for that."""
 
 
+#: What to do on a full disk. To delete takes a little room, too: that is what ballast is for.
+FULL_HINT = "Remove the ballast on the storage node, then delete exports and collect"
+
+
 class AccessError(StorageError):
     """The storage node refuses this user the operation."""
 

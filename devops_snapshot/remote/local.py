@@ -12,7 +12,7 @@ from typing import IO
 
 from devops_snapshot.errors import ConflictError, FormatError, NotFoundError, StorageError
 
-from .interface import AccessError, Entry, require_moderate
+from .interface import FULL_HINT, AccessError, Entry, require_moderate
 
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _EXISTS = {errno.EEXIST, errno.ENOTEMPTY}
@@ -218,5 +218,5 @@ def _translate(error: OSError, path: Path, source: Path | None) -> Exception:
     if error.errno == errno.EDQUOT:
         return StorageError(f"Quota exceeded for {path}", hint="Have the user's quota raised there")
     if error.errno == errno.ENOSPC:
-        return StorageError(f"No space left for {path}", hint="Free space on the storage node")
+        return StorageError(f"No space left for {path}", hint=FULL_HINT)
     return StorageError(f"{path}: {error.strerror or error}")

@@ -12,7 +12,7 @@ from paramiko.sftp import CMD_EXTENDED, CMD_EXTENDED_REPLY
 
 from devops_snapshot.errors import NotFoundError, StorageError
 
-from .interface import AccessError
+from .interface import FULL_HINT, AccessError
 from .patience import ConnectionLost
 from .sftp_pipeline import Pipeline
 from .ssh import Host, open_ssh
@@ -151,7 +151,7 @@ class Connection:
     def _refused(self, where: str, error: OSError) -> StorageError:
         """SFTP has one code for a full disk, a quota and all else."""
         if self._is_nearly_full():
-            return StorageError(f"No space left for {where}", hint="Free space on the storage node")
+            return StorageError(f"No space left for {where}", hint=FULL_HINT)
         if error.errno is None and str(error) == "Failure":
             return StorageError(
                 f"{where} is refused, the storage node does not say why",

@@ -23,10 +23,7 @@ from .exports.retention import Retention, load_retention
 from .format.envelope import Envelope, ExportEntry, decode_envelope
 from .format.features import require_known
 from .format.names import (
-    EXPORTS,
-    LAYERS,
-    LEASES,
-    PACKS,
+    DIRECTORIES,
     REPOSITORY,
     export_path,
     is_export_id,
@@ -40,8 +37,6 @@ from .writing.known_files import KnownFiles
 from .writing.pack_set import PackSet
 
 log = logging.getLogger(__name__)
-
-_DIRECTORIES = (PACKS, LAYERS, EXPORTS, LEASES)
 
 
 class Repository:
@@ -74,7 +69,7 @@ class Repository:
         :raises ConflictError: there is one already
         """
         _require_empty(remote)
-        for directory in ("", *_DIRECTORIES):
+        for directory in ("", *DIRECTORIES):
             remote.mkdir(directory)
         settings = seal(
             "repository",
@@ -233,7 +228,7 @@ def _require_empty(remote: Remote) -> None:
 
     :raises StorageError: naming what is there
     """
-    ours = (*_DIRECTORIES, REPOSITORY, "lost+found")
+    ours = (*DIRECTORIES, REPOSITORY, "lost+found")
     found = sorted(
         entry.name for entry in remote.list("") if not entry.name.startswith((".", *ours))
     )

@@ -201,7 +201,7 @@ def test_who_pinned_it_is_asked_again_after_a_change(node: Node) -> None:
 )
 def test_a_damaged_pin_still_holds(node: Node, content: bytes) -> None:
     export_id = node.export("one", old=True)
-    (node.directory / "pins").mkdir()
+    (node.directory / "pins").mkdir(exist_ok=True)
     (node.directory / f"pins/{export_id}").write_bytes(content)
     done = node.dos("list-exports")
     assert done.code == 0

@@ -18,6 +18,7 @@ from devops_snapshot.remote import AccessError, connect
 from devops_snapshot.remote.local import LocalRemote
 from devops_snapshot.shell import main
 from devops_snapshot.store import leases
+from devops_snapshot.store.format import names
 from devops_snapshot.store.format.sealed import seal
 from devops_snapshot.store.lease import hold_lease
 
@@ -42,13 +43,9 @@ def test_init(node: Node, tmp_path: Path) -> None:
         f"Made a repository at {url}: exports are kept for 14 days, and none is removed "
         "automatically before it is 90 min old\n"
     )
-    assert sorted(path.name for path in (tmp_path / "other").iterdir()) == [
-        "exports",
-        "layers",
-        "leases",
-        "packs",
-        "repository.json",
-    ]
+    made = {path.name for path in (tmp_path / "other").iterdir()}
+    assert {"exports", "layers", "leases", "packs", "deleted", "repository.json"} < made
+    assert made == set(names.DIRECTORIES) | {"repository.json"}
     done = node.dos("storage-init", url)
     assert (done.code, done.out) == (4, "")
     assert done.err == f"Error: There is a repository at {url} already\n"

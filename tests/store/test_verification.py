@@ -170,7 +170,7 @@ def test_damage_of_small_objects(lab: Lab) -> None:
         deleted, _, _ = export(repository, lab.base)
         delete_export(repository, deleted)
     lab.verify()
-    (lab.directory / "damaged").mkdir()
+    (lab.directory / "damaged").mkdir(exist_ok=True)
     (lab.directory / f"damaged/{'0' * 32}.json").write_bytes(
         seal("damage", {"packs": {}, "layers": {}})
     )

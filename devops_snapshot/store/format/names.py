@@ -13,6 +13,14 @@ SETTINGS, DELETED, PINS, HISTORY = "settings", "deleted", "pins", "history"
 SAMPLES, SUMMARIES = "samples", "summaries"
 REVOKED, CONDEMNED, DAMAGED = "revoked", "condemned", "damaged"
 
+#: Made with the repository, so that to delete and to collect takes less room when the disk is full.
+DIRECTORIES = (
+    *(PACKS, LAYERS, EXPORTS, LEASES),
+    *(SETTINGS, DELETED, PINS, HISTORY),
+    *(SAMPLES, SUMMARIES),
+    *(REVOKED, CONDEMNED, DAMAGED),
+)
+
 _EXPORT = re.compile(r"(\d{8}T\d{6}Z-[0-9a-f]{8})\.json")
 _LAYER = re.compile(r"([0-9a-f]{64})\.([0-9a-f]{32})")
 _PACK = re.compile(r"[0-9a-f]{32}-\d+")
