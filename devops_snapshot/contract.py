@@ -43,6 +43,8 @@ class Volume(Protocol):
     format: str
     backing_store: Volume | None
     backing_store_id: int | None
+    node: Any
+    group: Any
 
     @property
     def driver(self) -> Driver: ...
@@ -82,6 +84,9 @@ class Node(Protocol):
 
     @property
     def driver(self) -> Driver: ...
+
+    @property
+    def interface_set(self) -> Any: ...
 
     @property
     def disk_devices(self) -> Iterable[DiskDevice]: ...

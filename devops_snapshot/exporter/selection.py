@@ -14,6 +14,7 @@ from ..errors import NotFoundError
 from ..hypervisor import asking, domain_of
 from ..manifest.document import File
 from ..manifest.reading import NodeParts
+from ..snapshot.copies import volumes_of
 from ..snapshot.domain_xml import disks_of, parse, with_sources
 from ..snapshot.layers import chain_of
 from ..snapshot.metadata import SnapshotMetadata, snapshots_of, with_ancestors
@@ -175,7 +176,7 @@ def _select_node(
 ) -> NodeSelection:
     domain = domain_of(node)
     line = sorted(with_ancestors(known, set(chosen)), key=lambda name: (_age(known, name), name))
-    rows = {volume.uuid: volume.id for volume in node.get_volumes()}
+    rows = {volume.uuid: volume.id for volume in volumes_of(node.group.environment)}
     on_target: dict[str, int | None] = {}
     # what only another snapshot has (a disk, a medium in a drive that is empty now) keeps its row
     for disk in (disk for name in (*line, current) for disk in known[name].frozen):
@@ -203,7 +204,7 @@ def _row_at(node: Node, path: str, rows: dict[str, int]) -> int:
 
 
 def _check_rows(node: Node, snapshot: SnapshotMetadata, targets: set[str]) -> None:
-    for disk in snapshot.snapshotted:
+    for disk in snapshot.held:
         if disk.target not in targets:
             raise NotFoundError(
                 f"disk {disk.target} of node {node.name!r} at snapshot {snapshot.name!r} "

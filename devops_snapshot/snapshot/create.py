@@ -3,7 +3,8 @@
 A combined snapshot of memory and disks, taken node after node, cannot be rolled back: after the
 memory save the guest's block nodes are inactive. So the steps are taken apart, each for all nodes
 before the next: overlays are made; all guests are suspended; all memory is saved, in parallel,
-unless only the disks are wanted; all disks are switched to their overlays, and the guests go on;
+unless only the disks are wanted; disks that can have no overlay are copied; all others are switched
+to their overlays, and the guests go on;
 libvirt is told that it was one snapshot each. What fails half way is undone for all of them; what
 is killed half way is taken back by the next command, for which rows are written first.
 """
@@ -39,6 +40,7 @@ from .quiesce import quiesced
 from .records import forget, recorded_of, remember
 from .restore import forget_chains, redefine
 from .settle import settle
+from .shared_disks import check_together, copy_shared, on_copies, shared_paths
 from .switch import switch_disks
 from .tidy import tidy
 from .undo import Undo, undoing
@@ -114,6 +116,8 @@ def create(
             flattened = [_make_room(plan, progress or Quiet(), interrupts) for plan in plans]
             if any(flattened):
                 plans = [plan_node(environment, node, name, disk_only=disk_only) for node in chosen]
+            shared = [path for plan in plans for path in shared_paths(plan.live)]
+            check_together(environment, chosen, shared)
             return _create_external(environment, name, description, plans, resume, interrupts, undo)
     except BaseException:
         _take_back_the_rest(environment)
@@ -205,6 +209,7 @@ def _create_external(
     interrupts.heed()
     with _still(plans, resume=resume) as freeze:
         save_memories(plans, undo, interrupts)
+        copies = copy_shared(environment, plans, name, undo, interrupts.heed)
         for plan in plans:
             _check_still(plan)
         for plan in plans:
@@ -213,7 +218,7 @@ def _create_external(
     created = int(time.time())
     for plan in plans:
         forget_chains(plan.domain)
-        _tell_libvirt(plan, name, description, created, overlays[plan.node.id], undo)
+        _tell_libvirt(plan, name, description, created, overlays[plan.node.id], copies, undo)
     states = {plan.node.name: plan.state for plan in plans}
     domains = {plan.node.name: plan.domain for plan in plans}
     result = SnapshotResult(name, states, _seconds(domains, freeze))
@@ -257,6 +262,7 @@ def _tell_libvirt(
     description: str,
     created: int,
     overlays: Sequence[Overlay],
+    copies: Mapping[str, str],
     undo: Undo,
 ) -> None:
     document = build_snapshot(
@@ -267,8 +273,8 @@ def _tell_libvirt(
         state=DISK_ONLY if plan.disk_only else plan.state.value,
         memory_path=plan.memory_path,
         overlays={overlay.target: overlay.path for overlay in overlays},
-        domain=plan.live,
-        inactive=plan.inactive,
+        domain=on_copies(plan.live, copies),
+        inactive=on_copies(plan.inactive, copies),
     )
     undo.later(_make_parent_current, plan)
     snapshot = redefine(plan.domain, document)

@@ -23,7 +23,8 @@ class DomainDisk:
     :param format: driver type: ``qcow2``, ``raw``
     :param path: its file; None for an empty drive
     :param writable: the guest can change it, so that a snapshot needs an overlay
-    :param shared: several guests can change it at once, so that it cannot be snapshotted
+    :param shared: it can be changed by several guests, or over several paths, at once: no overlay
+        can be put on it, so that a snapshot needs a copy
     """
 
     target: str
@@ -62,13 +63,14 @@ def _disk(element: etree._Element) -> DomainDisk:
     target = element.find("target")
     if target is None or not target.get("dev"):
         raise FormatError("a <disk> without a target")
-    shared = element.find("shareable") is not None
+    can_be_written = device == "disk" and element.find("readonly") is None
+    shared = can_be_written and element.find("shareable") is not None
     return DomainDisk(
         target=target.get("dev", ""),
         device=device,
         format="raw" if driver is None else driver.get("type", "raw"),
         path=None if source is None else source.get("file"),
-        writable=device == "disk" and element.find("readonly") is None and not shared,
+        writable=can_be_written and not shared,
         shared=shared,
     )
 

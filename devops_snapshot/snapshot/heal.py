@@ -73,6 +73,7 @@ def is_whole(node: Node, snapshot: SnapshotMetadata) -> bool:
     if not all(path in volumes for path in layers):
         return False
     files = [layer.uuid for path in layers for layer in chain_of(volumes[path])]
+    files += [str(disk.path) for disk in snapshot.copied]
     files += [snapshot.memory_path] if snapshot.memory_path else []
     return all(pool.is_there(node.driver, path) for path in files)
 
@@ -109,4 +110,4 @@ def _difference(
 
 
 def _layers(snapshot: SnapshotMetadata) -> dict[str, str | None]:
-    return {disk.target: disk.path for disk in snapshot.snapshotted}
+    return {disk.target: disk.path for disk in snapshot.held}

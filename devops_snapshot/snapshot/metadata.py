@@ -73,6 +73,16 @@ class SnapshotMetadata:
             return tuple(disk for disk in self.frozen if disk.writable)
         return tuple(disk for disk in self.frozen if disk.target in self.overlays)
 
+    @property
+    def copied(self) -> tuple[DomainDisk, ...]:
+        """The disks that no overlay can be put on, each on the copy that was made of it."""
+        return () if self.internal else tuple(d for d in self.frozen if d.shared and d.path)
+
+    @property
+    def held(self) -> tuple[DomainDisk, ...]:
+        """All whose files must stay as they are."""
+        return self.snapshotted + self.copied
+
 
 def parse_snapshot(xml: str) -> SnapshotMetadata:
     """Read a ``<domainsnapshot>`` document.

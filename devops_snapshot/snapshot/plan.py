@@ -87,15 +87,16 @@ def plan_node(
 
 
 def _check_disk(node: Node, disk: DomainDisk) -> None:
-    if disk.shared:
-        raise UnsupportedError(
-            f"disk {disk.target} of node {node.name!r} is shared, so it cannot be snapshotted"
-        )
-    if not disk.writable:
+    if not (disk.writable or disk.shared):
         return
     if disk.path is None:
         raise UnsupportedError(
             f"disk {disk.target} of node {node.name!r} is no file, so it cannot be snapshotted"
+        )
+    if disk.shared and disk.format != "raw":
+        raise UnsupportedError(
+            f"disk {disk.target} of node {node.name!r} is shared and {disk.format}: "
+            "only raw ones can be copied"
         )
     _volume_below(node, disk)
 

@@ -6,15 +6,17 @@ A merge ends in the header of an image, or in the definition of a domain; the ro
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
 import libvirt
 
-from ..contract import Node, Volume
+from ..contract import DiskDevice, Node, Volume
 from ..hypervisor import asking
 from . import pool
+from .copies import is_copy, put_in_place, volumes_of
 from .domain_xml import disks_of, parse
 from .images import Image, images_of
 from .layers import chain_of
@@ -92,7 +94,7 @@ def _drop_empty_rows(node: Node, domain: Any, images: Mapping[str, Image]) -> li
     if not empty:
         return []
     snapshots = [*snapshots_of(domain).values(), *recorded_of(node).values()]
-    named = {disk.path for snapshot in snapshots for disk in snapshot.snapshotted}
+    named = {disk.path for snapshot in snapshots for disk in snapshot.held}
     named |= files_in_use(domain)
     dropped = []
     for volume in empty:
@@ -107,18 +109,25 @@ def _correct_disks(node: Node, domain: Any) -> list[str]:
         flags = 0 if domain.isActive() else libvirt.VIR_DOMAIN_XML_INACTIVE
         stands_on = {disk.target: disk.path for disk in disks_of(parse(domain.XMLDesc(flags)))}
     rows = {volume.uuid: volume for volume in node.get_volumes()}
+    copies = {v.uuid: v for v in volumes_of(node.group.environment) if is_copy(v)}
     corrected = []
+    to_copies: dict[str, list[DiskDevice]] = defaultdict(list)
     for device in node.disk_devices:
         path = stands_on.get(device.target_dev)
         if device.volume is None or path is None or path == device.volume.uuid:
             continue
-        if path in rows:
+        if path in rows or path in copies:
             corrected.append(
                 f"disk {device.target_dev} of node {node.name!r} stands on {path}, "
                 f"not on {device.volume.uuid}"
             )
+        if path in copies:
+            to_copies[path].append(device)
+        elif path in rows:
             device.volume = rows[path]
             device.save()
+    for path, devices in to_copies.items():
+        put_in_place(copies[path], devices)
     return corrected
 
 

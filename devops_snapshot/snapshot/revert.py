@@ -1,13 +1,13 @@
 """Taking an environment back to a snapshot, external or internal.
 
 Reverting to an external snapshot never touches what was frozen: every disk gets a fresh overlay on
-the snapshot's layers, memory is restored on top of it, and the overlay that the guest wrote to
-before goes away when nothing stands on it.
+the snapshot's layers, and a fresh copy where it names one; memory is restored on top of it, and
+what the guest wrote to before goes away when nothing stands on it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +23,7 @@ from ..interrupts import held_back
 from ..models import EnvironmentSnapshot, Underway
 from ..progress import Progress
 from . import internal, pool
-from .domain_xml import DomainDisk
+from .domain_xml import DomainDisk, parse
 from .freeze import wake
 from .layers import chain_of
 from .metadata import SnapshotMetadata, current_snapshot, snapshots_of, with_files
@@ -33,7 +33,9 @@ from .parallel import for_all
 from .records import recorded_of, remember
 from .restore import adapted_to_memory, define, redefine, restore_memory
 from .settle import settle
+from .shared_disks import FORMAT, FreshCopy, check_together, fresh_copies, shared_paths
 from .tidy import Waiting, tidy
+from .traffic import unblock
 from .undo import Undo, undoing
 
 
@@ -87,15 +89,24 @@ def revert(
     settle(environment)
     remember(environment)
     steps = [_check(node, name) for node in _nodes_with(environment, name)]
+    _check_shared(environment, steps)
     with held_back() as interrupts:
         with undoing() as undo:
             external = [step for step in steps if not step.snapshot.internal]
-            turns = [_prepare(step, undo, with_memory=with_memory) for step in external]
+            told = [(step.node, step.domain, step.snapshot) for step in external]
+            copies = fresh_copies(environment, told, undo, interrupts.heed)
+            turns = [_prepare(step, copies, undo, with_memory=with_memory) for step in external]
             interrupts.heed()
             undo.later(_mark, environment, None)
             _mark(environment, name)
             with _saying_that_nodes_are_off(environment):
                 _carry_out(steps, turns, undo)
+                unblock(environment, [step.node for step in steps])
+                with transaction.atomic():
+                    for overlay in _overlays_of(turns):
+                        overlay.attach()
+                    for copy in copies.values():
+                        copy.attach()
         _mark(environment, None)
         for step in steps:
             if not with_memory:
@@ -169,7 +180,16 @@ def _check_files(node: Node, snapshot: SnapshotMetadata) -> None:
             )
 
 
-def _prepare(step: _Step, undo: Undo, *, with_memory: bool) -> _Turn:
+def _check_shared(environment: Environment, steps: Sequence[_Step]) -> None:
+    with asking("reading the definitions of the nodes"):
+        now = [parse(step.domain.XMLDesc(0)) for step in steps if step.snapshot.copied]
+    shared = [path for definition in now for path in shared_paths(definition)]
+    check_together(environment, [step.node for step in steps], shared)
+
+
+def _prepare(
+    step: _Step, copies: Mapping[str, FreshCopy], undo: Undo, *, with_memory: bool
+) -> _Turn:
     """Do all that can fail while the guest still runs."""
     with asking(f"reading the definition of {step.domain.name()}"):
         before = step.domain.XMLDesc(
@@ -178,6 +198,7 @@ def _prepare(step: _Step, undo: Undo, *, with_memory: bool) -> _Turn:
     overlays = [_fresh_overlay(step, disk, undo) for disk in step.snapshot.snapshotted]
     sources = {disk.target: (disk.path, disk.format) for disk in step.snapshot.frozen if disk.path}
     sources |= {overlay.target: (overlay.path, "qcow2") for overlay in overlays}
+    sources |= {disk.target: (copies[str(disk.path)].path, FORMAT) for disk in step.snapshot.copied}
     restored = None
     if with_memory and step.snapshot.memory_path is not None:
         restored = adapted_to_memory(
@@ -232,10 +253,10 @@ def _carry_out(steps: Sequence[_Step], turns: Sequence[_Turn], undo: Undo) -> No
         undo.later(_metadata_as_before, turn.step)
         paths = {overlay.target: overlay.path for overlay in turn.overlays}
         redefine(turn.step.domain, with_files(turn.step.snapshot.xml, overlays=paths))
-    with transaction.atomic():
-        for turn in turns:
-            for overlay in turn.overlays:
-                overlay.attach()
+
+
+def _overlays_of(turns: Sequence[_Turn]) -> Iterator[Overlay]:
+    return (overlay for turn in turns for overlay in turn.overlays)
 
 
 def _power_off(domain: Any) -> None:

@@ -97,7 +97,7 @@ def survey_of(node: Node, domain: Any) -> Survey:
         rows=_with_what_is_below(volumes),
         children=_children_of(volumes),
         images=images,
-        named=_paths(d for s in snapshots if not s.internal for d in s.snapshotted),
+        named=_paths(d for s in snapshots if not s.internal for d in s.held),
         inside=_paths(d for s in snapshots if s.internal for d in s.snapshotted),
         active=active | rows,
         live=live,

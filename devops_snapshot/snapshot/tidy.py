@@ -20,7 +20,8 @@ from ..interrupts import Heed, heed_nothing, held_back
 from ..lock import is_read
 from ..progress import Progress, Quiet
 from ..signals import about_to_merge
-from . import merge
+from . import merge, pool
+from .copies import idle_copies
 from .merge import Merge
 from .nodes import nodes_with_domains
 from .reconcile import name_now, reconcile
@@ -31,6 +32,7 @@ from .takeover import finish_commits
 
 LOG = logging.getLogger(__name__)
 _EXPORTED = "an export of the environment is reading its layers"
+_NOT_YET = "not done yet; 'dos.py sync --repair' tries again"
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def tidy(
         reconcile(node, domain)
         waits += _tidy_node(node, domain, exported, progress or Quiet(), heed)
         name_now(domain)
-    return waits
+    return waits + _tidy_copies(environment, heed)
 
 
 def waiting(environment: Environment) -> list[Waiting]:
@@ -83,7 +85,7 @@ def waiting(environment: Environment) -> list[Waiting]:
         for step in _steps(survey):
             reason = _EXPORTED if exported else _reason(step)
             found.append(_waiting(survey, step, reason))
-    return found
+    return found + [_copy_waits(copy, _NOT_YET) for copy in idle_copies(environment)]
 
 
 def tidy_up(environment_name: str) -> None:
@@ -127,6 +129,29 @@ def _tidy_node(
         reason = _EXPORTED if exported and isinstance(step, Merge) else _take(step, progress, heed)
         if reason is not None:
             put_off[step.lower.id] = _waiting(survey, step, reason)
+
+
+def _tidy_copies(environment: Environment, heed: Heed) -> list[Waiting]:
+    """Remove copies of shared disks; what is being written yet, after a kill, has to wait."""
+    waits = []
+    for copy in idle_copies(environment):
+        heed()
+        try:
+            copy.remove()
+        except DevopsError as error:
+            LOG.info("copy %s stays: %s", copy.uuid, error)
+            waits.append(_copy_waits(copy, str(error)))
+    return waits
+
+
+def _copy_waits(copy: Volume, reason: str) -> Waiting:
+    return Waiting(
+        node=copy.node.name if copy.node else "",
+        layer=copy.name,
+        path=copy.uuid,
+        size=pool.allocated(copy.driver, copy.uuid),
+        reason=reason,
+    )
 
 
 def _other_names_given_up(step: Merge) -> bool:
@@ -186,7 +211,7 @@ def _reason(step: _Step) -> str:
         told = merge.obstacle(step)
         if told is not None:
             return told
-    return "not done yet; 'dos.py sync --repair' tries again"
+    return _NOT_YET
 
 
 def _waiting(survey: Survey, step: _Step, reason: str) -> Waiting:

@@ -122,7 +122,8 @@ def _now_of(node: Node) -> Now:
     domain = domain_of(node)
     with asking(f"reading the definition of {domain.name()}"):
         definition = parse(domain.XMLDesc(0))
-    files = {disk.path for disk in disks_of(definition) if disk.writable and disk.path}
+    disks = [disk for disk in disks_of(definition) if disk.writable or disk.shared]
+    files = {disk.path for disk in disks if disk.path}
     return Now(
         node=node.name,
         snapshot=current_snapshot(domain),
@@ -153,7 +154,7 @@ def _part(node: Node, snapshot: SnapshotMetadata, *, missing: bool = False) -> _
         description=snapshot.description,
         state=snapshot.told_state,
         internal=snapshot.internal,
-        layers=frozenset(disk.path for disk in snapshot.snapshotted if disk.path),
+        layers=frozenset(disk.path for disk in snapshot.held if disk.path),
         memory=snapshot.memory_path,
         missing=missing,
     )

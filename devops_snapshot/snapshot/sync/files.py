@@ -59,7 +59,7 @@ def empty_rows(nodes: Sequence[Seen]) -> Iterator[Finding]:
     """Volumes of which only the row is left."""
     for seen in nodes:
         needed = {path for path, _ in _needed(seen)}
-        needed |= {str(d.path) for s in seen.recorded.values() for d in s.snapshotted}
+        needed |= {str(d.path) for s in seen.recorded.values() for d in s.held}
         for path, volume in seen.volumes.items():
             if path in needed or seen.is_there(path):
                 continue

@@ -72,8 +72,8 @@ def _why_lost(seen: Seen, snapshot: SnapshotMetadata) -> str | None:
 
 
 def needed_files(seen: Seen, snapshot: SnapshotMetadata) -> Iterator[str]:
-    """Its layers with all below them, and its memory."""
-    for disk in snapshot.snapshotted:
+    """Its layers with all below them, its copies, and its memory."""
+    for disk in snapshot.held:
         path = str(disk.path)
         row = seen.volumes.get(path)
         yield from [path] if row is None else [layer.uuid for layer in chain_of(row)]
