@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from devops_snapshot.errors import FormatError
-from devops_snapshot.importer.reshape import memory_header
 from devops_snapshot.importer.reshape.memory_header import MAX_ROOM, MemoryHeader
 
 UUID = "36da2d5e-fc23-47b8-a8f6-86849c141d06"
@@ -51,15 +50,21 @@ def written(definition: str = DEFINITION, cookie: str | None = COOKIE, spare: in
     return (b"LibvirtQemudSave" + numbers).ljust(92, b"\0") + (first + second).ljust(room, b"\0")
 
 
-@pytest.fixture
-def memory(tmp_path: Path) -> Path:
-    path = tmp_path / "memory"
-    path.write_bytes(written() + STREAM)
-    return path
+def another(definition: str = DEFINITION) -> etree._Element:
+    """The definition of a copy, named ``a``."""
+    return etree.fromstring(definition.replace("trip", "a").replace(UUID, OTHER))
 
 
-def test_is_read(memory: Path) -> None:
-    header = memory_header.read(memory)
+def given_to(other: etree._Element, data: bytes) -> bytes:
+    """The file after its header has been made that of another domain."""
+    header = MemoryHeader.unpack(data)
+    head = header.like(other).pack()
+    assert len(head) == header.size
+    return head + data[len(head) :]
+
+
+def test_is_read() -> None:
+    header = MemoryHeader.unpack(written() + STREAM)
     assert header.definition == DEFINITION
     assert header.cookie == COOKIE
     assert header.was_running == 1
@@ -72,57 +77,52 @@ def test_comes_out_as_it_went_in(cookie: str | None) -> None:
     assert MemoryHeader.unpack(data + STREAM).pack() == data
 
 
-def test_another_name_leaves_the_stream_where_it_is(memory: Path) -> None:
-    inode = memory.stat().st_ino
-    memory_header.rewrite(memory, name="other_node-1", uuid=OTHER)
-    content = memory.read_bytes()
-    assert content[len(written()) :] == STREAM
-    assert len(content) == len(written() + STREAM)
-    assert memory.stat().st_ino == inode
-    header = memory_header.read(memory)
-    root = etree.fromstring(header.definition)
-    assert root.findtext("name") == "other_node-1"
-    assert root.findtext("uuid") == OTHER
-    assert root.find("devices/interface/source[@network='trip_admin']") is not None
-    assert header.cookie == COOKIE
-
-
-def test_nothing_of_the_other_domain_is_left(memory: Path) -> None:
+def test_nothing_of_the_other_domain_is_left() -> None:
     """Not in the zeros behind a definition that has become shorter, either."""
-    snapshot = etree.fromstring(
-        DEFINITION.replace("trip", "a").replace(UUID, OTHER).replace("64:ec", "64:EC")
-    )
-    memory_header.rewrite_like(memory, snapshot)
-    assert b"trip" not in memory.read_bytes()
-    root = etree.fromstring(memory_header.read(memory).definition)
+    data = given_to(another(), written() + STREAM)
+    assert b"trip" not in data
+    assert UUID.encode() not in data
+    assert data.endswith(STREAM)
+    header = MemoryHeader.unpack(data)
+    assert header.cookie == COOKIE
+    root = etree.fromstring(header.definition)
+    assert root.findtext("name") == "a_node-1"
+    assert root.findtext("uuid") == OTHER
     assert root.find("devices/interface/source").get("network") == "a_admin"
-    assert root.find("devices/interface/mac").get("address") == "64:ec:28:30:d9:48"
-    filterref = root.find("devices/interface/filterref")
-    assert filterref.get("filter") == "a_admin_64:EC:28:30:d9:48"
+    assert root.find("devices/interface/filterref").get("filter") == "a_admin_64:ec:28:30:d9:48"
     assert root.find("devices/disk/source").get("file") == "/pool/a_node-1_system"
     assert root.find(".//backingStore") is None
 
 
-def test_a_card_on_a_bridge_of_the_host_comes_into_its_network(tmp_path: Path) -> None:
+def test_files_are_those_of_this_host() -> None:
+    here = {"/pool/a_node-1_system": "/here/a_node-1_system"}
+    header = MemoryHeader.unpack(written()).like(another(), paths=here)
+    [disk, _] = etree.fromstring(header.definition).findall("devices/disk")
+    assert disk.find("source").get("file") == "/here/a_node-1_system"
+
+
+def test_cards_are_known_however_their_addresses_are_spelled() -> None:
+    other = another(DEFINITION.replace("<mac address='64:ec", "<mac address='64:EC"))
+    [mac] = etree.fromstring(MemoryHeader.unpack(written()).like(other).definition).iter("mac")
+    assert mac.get("address") == "64:ec:28:30:d9:48"
+
+
+def test_a_card_on_a_bridge_of_the_host_comes_into_its_network() -> None:
     """So libvirt tells of a guest that runs in a network of forward mode ``bridge``."""
     on_bridge = DEFINITION.replace("interface type='network'", "interface type='bridge'")
     on_bridge = on_bridge.replace("source network='trip_admin'", "source bridge='br0'")
-    path = tmp_path / "memory"
-    path.write_bytes(written(on_bridge) + STREAM)
-    memory_header.rewrite_like(path, etree.fromstring(DEFINITION.replace("trip", "a")))
-    card = etree.fromstring(memory_header.read(path).definition).find("devices/interface")
+    header = MemoryHeader.unpack(written(on_bridge)).like(another())
+    card = etree.fromstring(header.definition).find("devices/interface")
     assert card.get("type") == "network"
     assert dict(card.find("source").attrib) == {"network": "a_admin"}
 
 
-def test_a_name_that_fills_all_the_room(memory: Path) -> None:
-    room = memory_header.read(memory).room
-    memory_header.rewrite(memory, name="n" * 60_000, uuid=OTHER)
-    assert memory_header.read(memory).room == room
-    before = memory.read_bytes()
+def test_names_that_fill_all_the_room_and_more() -> None:
+    fits = another(DEFINITION.replace("trip_node-1<", f"{'n' * 60_000}<"))
+    given_to(fits, written() + STREAM)
+    too_long = another(DEFINITION.replace("trip_node-1<", f"{'n' * 70_000}<"))
     with pytest.raises(FormatError, match="bytes of room for its definition"):
-        memory_header.rewrite(memory, name="n" * 70_000, uuid=OTHER)
-    assert memory.read_bytes() == before
+        given_to(too_long, written() + STREAM)
 
 
 def changed(data: bytes, at: int, new: bytes) -> bytes:
@@ -174,21 +174,10 @@ def test_is_refused(data: bytes, told: str) -> None:
         (DEFINITION.replace("<mac address='64:ec:28:30:d9:48'/>", ""), "network card"),
     ],
 )
-def test_a_definition_that_is_none_is_refused(tmp_path: Path, definition: str, told: str) -> None:
-    path = tmp_path / "memory"
-    path.write_bytes(written(definition) + STREAM)
-    before = path.read_bytes()
+def test_a_definition_that_is_none_is_refused(definition: str, told: str) -> None:
+    header = MemoryHeader.unpack(written(definition))
     with pytest.raises(FormatError, match=told):
-        memory_header.rewrite(path, name="a", uuid=OTHER, networks={"64:ec:28:30:d9:48": "a_admin"})
-    assert path.read_bytes() == before
-
-
-def test_no_more_is_read_than_a_header_may_have(tmp_path: Path) -> None:
-    path = tmp_path / "memory"
-    path.write_bytes(written() + STREAM)
-    with path.open("r+b") as file:
-        file.truncate(1 << 40)
-    assert memory_header.read(path).definition == DEFINITION
+        header.like(another())
 
 
 def test_entities_stay_what_they_are(tmp_path: Path) -> None:
@@ -196,13 +185,10 @@ def test_entities_stay_what_they_are(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("secret of the host")
     declared = f"<!DOCTYPE domain [<!ENTITY x SYSTEM '{secret.as_uri()}'>]>"
-    path = tmp_path / "memory"
-    path.write_bytes(
-        written(declared + DEFINITION.replace("<devices>", "<title>&x;</title><devices>"))
-    )
-    memory_header.rewrite(path, name="a", uuid=OTHER)
-    assert b"secret of" not in path.read_bytes()
-    assert b"DOCTYPE" not in path.read_bytes()
+    hostile = declared + DEFINITION.replace("<devices>", "<title>&x;</title><devices>")
+    data = given_to(another(), written(hostile) + STREAM)
+    assert b"secret of" not in data
+    assert b"DOCTYPE" not in data
 
 
 @settings(deadline=None)
@@ -228,7 +214,7 @@ def reads_or_refuses(data: bytes) -> None:
         return
     assert header.pack() == data[: header.size]
     try:
-        renamed = header.renamed(name="a", uuid=OTHER, networks={})
+        renamed = header.like(another())
         packed = renamed.pack()
     except FormatError:
         return

@@ -2,7 +2,7 @@
 
 libvirt refuses to give a saved guest another name or UUID, whichever way it is asked. So both are
 changed where it looks for them. It leaves 64 KiB of zeros behind the definition for just such
-changes; they are used up, and the stream behind them stays where it is.
+changes: they are used, and the stream behind them stays where it is.
 
 Layout (libvirt 0.9 to 12, ``qemu_saveimage.h``), little-endian on all that libvirt's x86 hosts
 write::
@@ -19,11 +19,9 @@ mebibyte is read.
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from lxml import etree
 
@@ -111,108 +109,25 @@ class MemoryHeader:
         numbers = (_VERSION, self.room, self.was_running, self.stream_format, offset)
         return _FIXED.pack(_MAGIC, *numbers, b"") + content.ljust(self.room, b"\0")
 
-    def renamed(
-        self,
-        *,
-        name: str,
-        uuid: str,
-        networks: Mapping[str, str] | None = None,
-        filters: Mapping[str, str] | None = None,
-        files: Mapping[str, str] | None = None,
-    ) -> MemoryHeader:
-        """The header of another domain's memory.
-
-        :param networks: MAC address of a network card to the name of its network
-        :param filters: likewise, of its network filter; where none is given the definition's stays
-        :param files: disk target to its file, likewise
-        :raises FormatError: the definition is none, or has a network card that is not named
-        """
-        root = _definition(self.definition)
-        for tag, text in (("name", name), ("uuid", uuid)):
-            _only(root, tag).text = text
-        if networks is not None:
-            _plug(root, _by_plain_mac(networks), _by_plain_mac(filters or {}))
-        _move_disks(root, files or {})
-        forget_the_host(root)
-        return replace(self, definition=serialise(root))
-
     def like(
         self, definition: etree._Element, *, paths: Mapping[str, str] | None = None
     ) -> MemoryHeader:
         """The header of the memory of a domain, as one of its snapshots has it.
 
-        :param definition: ``<domain>`` of that snapshot, whose name, UUID, networks and files it
-            gets
+        :param definition: ``<domain>`` of that snapshot, whose name, UUID, networks, filters and
+            files it gets
         :param paths: path of a file in that definition to its path here
-        :raises FormatError: as :meth:`renamed`
+        :raises FormatError: what is in the file is no definition, or has other network cards
         """
         here = paths or {}
-        cards = definition.findall("devices/interface")
-        return self.renamed(
-            name=definition.findtext("name") or "",
-            uuid=definition.findtext("uuid") or "",
-            networks={_value(c, "mac", "address"): _value(c, "source", "network") for c in cards},
-            filters={_value(c, "mac", "address"): _value(c, "filterref", "filter") for c in cards},
-            files={
-                disk.target: here.get(disk.path, disk.path)
-                for disk in disks_of(definition)
-                if disk.path
-            },
-        )
-
-
-def read(path: Path) -> MemoryHeader:
-    """The header of a memory file.
-
-    :raises FormatError: saying what is wrong
-    :raises OSError: the file cannot be read
-    """
-    with path.open("rb") as file:
-        return MemoryHeader.unpack(file.read(MAX_SIZE))
-
-
-def rewrite(
-    path: Path,
-    *,
-    name: str,
-    uuid: str,
-    networks: Mapping[str, str] | None = None,
-    filters: Mapping[str, str] | None = None,
-    files: Mapping[str, str] | None = None,
-) -> None:
-    """Let a memory file be that of another domain; QEMU's stream in it is not touched.
-
-    :param networks: as in :meth:`MemoryHeader.renamed`; likewise ``filters`` and ``files``
-    :raises FormatError: the file is none of libvirt's, or the names do not fit into it
-    :raises OSError: the file cannot be read or written
-    """
-    header = read(path).renamed(
-        name=name, uuid=uuid, networks=networks, filters=filters, files=files
-    )
-    _write(path, header)
-
-
-def rewrite_like(
-    path: Path, definition: etree._Element, *, paths: Mapping[str, str] | None = None
-) -> None:
-    """Let a memory file be that of a domain, of whose snapshot it is the memory.
-
-    :param definition: as in :meth:`MemoryHeader.like`; likewise ``paths``
-    :raises FormatError: as :func:`rewrite`
-    """
-    _write(path, read(path).like(definition, paths=paths))
-
-
-def _write(path: Path, header: MemoryHeader) -> None:
-    with path.open("r+b") as file:
-        file.write(header.pack())
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _value(element: etree._Element, tag: str, attribute: str) -> str:
-    child = element.find(tag)
-    return "" if child is None else child.get(attribute, "")
+        root = _definition(self.definition)
+        for tag in ("name", "uuid"):
+            _only(root, tag).text = _only(definition, tag).text
+        _plug(root, definition)
+        files = {disk.target: disk.path for disk in disks_of(definition) if disk.path}
+        _move_disks(root, {target: here.get(path, path) for target, path in files.items()})
+        forget_the_host(root)
+        return replace(self, definition=serialise(root))
 
 
 def _text(content: bytes, start: int) -> tuple[str, int]:
@@ -240,21 +155,24 @@ def _only(root: etree._Element, tag: str) -> etree._Element:
     return found[0]
 
 
-def _by_plain_mac(values: Mapping[str, str]) -> dict[str, str]:
-    return {plain_mac(mac): value for mac, value in values.items()}
-
-
-def _plug(root: etree._Element, networks: Mapping[str, str], filters: Mapping[str, str]) -> None:
+def _plug(root: etree._Element, like: etree._Element) -> None:
+    """Into the networks, and behind the filters, that the cards of the other one have."""
+    cards = {_mac(card): card for card in like.iterfind("devices/interface")}
     for card in root.findall("devices/interface"):
-        mac, source, reference = card.find("mac"), card.find("source"), card.find("filterref")
-        plain = "" if mac is None else plain_mac(mac.get("address", ""))
-        if plain not in networks or source is None:
+        other = cards.get(_mac(card))
+        if other is None:
             raise FormatError("a memory file has a network card that its snapshot does not have")
         card.set("type", "network")  # libvirt says "bridge" in networks of that forward mode
-        source.clear()
-        source.set("network", networks[plain])
-        if reference is not None and filters.get(plain):
-            reference.set("filter", filters[plain])
+        for tag, attribute in (("source", "network"), ("filterref", "filter")):
+            for stale in card.findall(tag):
+                card.remove(stale)
+            for told in other.findall(tag):
+                etree.SubElement(card, tag, {attribute: told.get(attribute, "")})
+
+
+def _mac(card: etree._Element) -> str:
+    mac = card.find("mac")
+    return "" if mac is None else plain_mac(mac.get("address", ""))
 
 
 def _move_disks(root: etree._Element, files: Mapping[str, str]) -> None:
