@@ -78,7 +78,7 @@ class FileAtHand:
     def pread(self, offset: int, length: int) -> bytes:
         try:
             data = os.pread(self._descriptor, length, offset)
-        except OSError:
+        except (OSError, OverflowError):
             data = b""
         head = self._head[offset : offset + length]
         return (head + data[len(head) :]).ljust(length, b"\0")

@@ -23,6 +23,7 @@ from ..writing.layer_source import LayerSource
 _MAGIC = b"DSKNOWN1"
 _HEAD = struct.Struct("<8sQQ")  # magic, bytes of the runs, bytes of the digests; the recipe follows
 _RUN = struct.Struct("<QQ")  # first chunk, number of chunks
+_LAST = (1 << 32) - 1  # number of a chunk in the table
 _MOST_CHUNKS = 1 << 21  # in memory, 16 to 48 bytes each
 
 
@@ -52,7 +53,7 @@ class KnownLayer:
                 else:
                     runs.append((number, 1))
                 gathered += digest
-            if len(gathered) > _MOST_CHUNKS * DIGEST_SIZE:
+            if len(gathered) > _MOST_CHUNKS * DIGEST_SIZE or (runs and sum(runs[-1]) > _LAST):
                 return None
         return cls(tuple(runs), bytes(gathered), recipe)
 
@@ -71,7 +72,9 @@ class KnownLayer:
         if runs % _RUN.size or end > len(data):
             raise damaged(where, "it is cut off")
         known = cls(tuple(_RUN.iter_unpack(data[_HEAD.size : start])), data[start:end], data[end:])
-        if sum(length for _, length in known.runs) * DIGEST_SIZE != digests:
+        chunks = sum(length for _, length in known.runs)
+        end = max((first + length for first, length in known.runs), default=0)
+        if chunks * DIGEST_SIZE != digests or end > _LAST:
             raise damaged(where, "it contradicts itself")
         return known
 
@@ -108,9 +111,9 @@ class Seeds:
         """
         if len(self._table) + len(known.digests) // DIGEST_SIZE > _MOST_CHUNKS:
             return
-        for first, digests in known.tables():
-            self._table.add_pack(digests, len(self._contents), first_chunk=first)
         self._contents.append(known.content_of(file))
+        for first, digests in known.tables():
+            self._table.add_pack(digests, len(self._contents) - 1, first_chunk=first)
 
     def find(self, number: int, digest: bytes) -> Data | None:
         place = self._table.find(digest)

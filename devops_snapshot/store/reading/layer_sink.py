@@ -65,6 +65,8 @@ class FileSink:
             os.ftruncate(self._descriptor, size)
         except OSError as error:
             raise self._failed(error) from error
+        except OverflowError as error:
+            raise StorageError(f"{self.path} cannot have {size} bytes") from error
 
     def pwrite(self, offset: int, data: Data) -> None:
         view = memoryview(data)
