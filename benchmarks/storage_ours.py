@@ -17,6 +17,7 @@ import random
 import struct
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from devops_snapshot.remote import connect
@@ -24,6 +25,7 @@ from devops_snapshot.store import Extent, FileSink, FileSource, LayerId, LayerKi
 
 _BLOCK = 1 << 20  # bytes; what a pack is sent in
 _CHUNK = 64 * 1024
+_AT_ONCE = 2  # packs under way
 _NUMBER = struct.Struct("<Q")
 
 
@@ -80,11 +82,15 @@ def import_(url: str, directory: str) -> None:
 
 
 def send(url: str, *names: str) -> None:
-    """Write files as they are, the way packs are written."""
-    with connect(url) as remote:
-        for name in names:
+    """Write files as they are, the way an export writes packs: each is durable in the end, and the
+    next one is on its way while the storage node brings one to its disk."""
+    with connect(url) as remote, ThreadPoolExecutor(_AT_ONCE) as threads:
+
+        def write(name: str) -> None:
             target = Path(name).name
             remote.write(target, _blocks(Path(name)), staging=f"unfinished-{target}")
+
+        list(threads.map(write, names))
 
 
 def fetch(url: str, *names: str) -> None:
