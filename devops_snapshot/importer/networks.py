@@ -27,7 +27,10 @@ from .plan import Plan
 LOG = logging.getLogger(__name__)
 
 _SILENCE = """\
-test "$(cat "/sys/class/net/$1/address")" = "$2" && echo 8 > "/proc/sys/net/ipv4/conf/$1/arp_ignore"
+test "$(cat "/sys/class/net/$1/address")" = "$2"
+cd "/proc/sys/net/ipv4/conf/$1"
+echo 8 > arp_ignore
+echo 1 > rp_filter
 """
 """With the bridge's name and MAC address: another host's may have the same name."""
 
@@ -75,13 +78,12 @@ def isolate(network: document.Network) -> document.Network:
 
 
 def _silence(uri: str, name: str, network: Any) -> None:
-    """Keep the host from answering guests for addresses that it has on other networks.
+    """Keep the host from hearing and answering guests at addresses that it has elsewhere.
 
-    That takes root, and is done again by env-shell; without it, the host answers ARP requests for
-    the gateway if it is the gateway of another copy.
+    That takes root, and is done again by env-shell: see :func:`~..reach.cables.silence`.
     """
     described = parse_network(network.XMLDesc(), active=True)
-    command = ["sh", "-c", _SILENCE, "sh", described.bridge or "", described.mac or ""]
+    command = ["sh", "-ec", _SILENCE, "sh", described.bridge or "", described.mac or ""]
     try:
         run_on_host(uri, command, as_root=True)
     except HypervisorError as error:

@@ -16,7 +16,10 @@ from .place import Place
 LOG = logging.getLogger(__name__)
 
 _PAUSE = 0.05  # seconds
-_NEVER = "8"  # Documentation/networking/ip-sysctl.rst of the kernel
+
+SILENT = {"arp_ignore": "8", "rp_filter": "1"}
+"""No replies; only what comes from where an answer would be sent, that is, from nowhere."""
+
 _USUAL_WAIT = 6.0  # seconds; spanning tree takes twice the forward delay, with libvirt 2 seconds
 _LONGEST_WAIT = 70.0  # which can be at most 30
 
@@ -41,13 +44,14 @@ def lay(
 
 
 def silence(bridge: str) -> None:
-    """Keep the host from answering on a bridge for addresses that it has elsewhere.
+    """Keep the host from hearing and answering what comes by a bridge that it has no address on.
 
     By default Linux answers every ARP request for an address of its own, whatever device it comes
     by: guests of an isolated network would take the host, which may well be the gateway of another
-    copy, for theirs.
+    copy, for theirs. And it takes what is sent to its addresses.
     """
-    host.run("tee", f"/proc/sys/net/ipv4/conf/{bridge}/arp_ignore", given=_NEVER)
+    for setting, value in SILENT.items():
+        host.run("tee", f"/proc/sys/net/ipv4/conf/{bridge}/{setting}", given=value)
 
 
 def wait_for_bridges(ports: Sequence[str], heed: Heed) -> None:

@@ -19,6 +19,7 @@ from django.apps import apps
 from devops_snapshot.importer.choices import Choices
 from devops_snapshot.importer.networks import define_networks, keep_originals
 from devops_snapshot.importer.target import Target
+from devops_snapshot.manifest import document
 from devops_snapshot.manifest.reading import original_network
 from devops_snapshot.snapshot.undo import Undo
 from tests.bed import Guest, Host, Process
@@ -93,7 +94,8 @@ class Lab:
         script = f"echo {BEGUN}; exec " + (" ".join(command) or "sleep 1000")
         with self.start("sh", "-c", script, env=env) as process:
             assert process.stdout is not None
-            assert process.stdout.readline().strip() == BEGUN
+            if process.stdout.readline().strip() != BEGUN:
+                raise AssertionError(process.communicate()[1])
             yield process
 
     @contextmanager
@@ -118,7 +120,7 @@ class Lab:
         with self.database():
             environment = apps.get_model("devops", "Environment").get(name=self.name)
             rows = list(environment.get_env_l2_network_devices())
-            networks = [SimpleNamespace(id=row.id, network=original_network(row)) for row in rows]
+            networks = [SimpleNamespace(id=row.id, network=_running(row)) for row in rows]
             plan: Any = SimpleNamespace(
                 target=target,
                 choices=Choices(isolated=True),
@@ -143,6 +145,13 @@ class Lab:
 
     def bridge(self, name: str) -> str:
         return str(self.network(name).bridgeName())
+
+
+def _running(row: Any) -> document.Network:
+    """The network as it would be exported while its guests run."""
+    network = original_network(row)
+    assert network is not None, "it is defined"
+    return network.model_copy(update={"active": True})
 
 
 def run_in(host: Host, *command: str) -> str:

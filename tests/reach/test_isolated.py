@@ -39,6 +39,40 @@ def test_the_host_itself_has_nothing_to_do_with_them(copies: tuple[Lab, Lab]) ->
     assert host.run(ping(GUEST), check=False).returncode != 0
 
 
+def test_the_host_does_not_hear_guests_who_know_its_mac_address(one: Lab) -> None:
+    """It would take what is sent to any address of its own."""
+    bridge, target = one.bridge("private"), "198.51.100.11"
+    mac = run_in(one.host, "cat", f"/sys/class/net/{bridge}/address").strip()
+    one.guest.run(f"ip route add {target}/32 dev eth1 src {STATIC}; arp -i eth1 -s {target} {mac}")
+    run_in(one.host, "ip", "route", "add", f"{STATIC}/32", "dev", "uplink")
+    try:
+        run_in(one.host, "sh", "-c", f"echo 0 > /proc/sys/net/ipv4/conf/{bridge}/rp_filter")
+        assert heard_from(one, target) == 1, "as any network"
+        one.shell("true")
+        assert heard_from(one, target) == 0
+    finally:
+        run_in(one.host, "ip", "route", "del", f"{STATIC}/32")
+        one.guest.run(f"ip route del {target}/32; arp -i eth1 -d {target}")
+
+
+def heard_from(lab: Lab, target: str) -> int:
+    """How many pings of the guest the host gets of one; it has no way to answer."""
+    before = echo_requests(lab.host)
+    with pytest.raises(GuestError, match="100% packet loss"):
+        lab.guest.run(" ".join(ping(target)))
+    return echo_requests(lab.host) - before
+
+
+def echo_requests(host: Host) -> int:
+    """How many the host has got so far."""
+    names, values = [
+        line.split()
+        for line in run_in(host, "cat", "/proc/net/snmp").splitlines()
+        if line.startswith("Icmp:")
+    ]
+    return int(values[names.index("InEchos")])
+
+
 def test_the_gateway_is_the_one_that_guests_know(one: Lab) -> None:
     """A guest that comes back from memory has its MAC address in the cache."""
     with one.database():
