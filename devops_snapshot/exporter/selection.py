@@ -26,12 +26,14 @@ class NodeSelection:
     """One node's part.
 
     :param writable: paths that its guest can write to now
+    :param copied: those of them that no overlay can be put on: a snapshot's copy travels instead
     """
 
     node: Node
     domain: Any
     parts: NodeParts
     writable: frozenset[str] = field(default=frozenset())
+    copied: frozenset[str] = field(default=frozenset())
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,9 @@ def select_snapshots(
         for disk in (*snapshot.frozen, *disks_of(snapshot.definition))
         if disk.path
     }
-    files = discover(images | _unattached(environment), memory)
+    copied = {path for part in selected for path in part.copied}
+    others = {path: kind for path, kind in _unattached(environment).items() if path not in copied}
+    files = discover(images | others, memory)
     return Selection(
         names=tuple(chosen),
         current=current,
@@ -194,7 +198,9 @@ def _select_node(
         live = disks_of(parse(domain.XMLDesc(0)))
     writable = frozenset(disk.path for disk in live if (disk.writable or disk.shared) and disk.path)
     parts = NodeParts(known[current].definition, [known[name] for name in line], disks)
-    return NodeSelection(node, domain, parts, writable)
+    targets = {disk.target for disk in known[current].copied}
+    copied = frozenset(disk.path for disk in live if disk.target in targets and disk.path)
+    return NodeSelection(node, domain, parts, writable, copied)
 
 
 def _row_at(node: Node, path: str, rows: dict[str, int]) -> int:

@@ -112,7 +112,7 @@ def _written_to(manifest: Manifest) -> frozenset[str]:
             if disk.path and (disk.writable or disk.shared):
                 disks.add(disk.path)
         for snapshot in map(parse_snapshot, (s.xml for s in node.snapshots if not s.internal)):
-            frozen |= {disk.path for disk in snapshot.snapshotted if disk.path}
+            frozen |= {disk.path for disk in snapshot.held if disk.path}
     return frozenset(disks - frozen)
 
 

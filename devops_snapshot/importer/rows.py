@@ -64,12 +64,12 @@ def _write_snapshots(plan: Plan, environment: Any) -> None:
 
 
 def remove_rows(environment: Any, imported: Collection[str]) -> None:
-    """The rows, and the overlays that a revert has made: nothing else knows of those.
+    """The rows, and the overlays and copies that a revert has made: nothing else knows of those.
 
     :param imported: paths of files that are removed otherwise
     """
-    for node in environment.get_nodes():
-        for volume in node.get_volumes().order_by("-id"):
+    for owner in (*environment.get_nodes(), *environment.get_groups()):
+        for volume in owner.get_volumes().order_by("-id"):
             if volume.uuid not in imported:
                 volume.remove()
     drivers = [group.driver for group in environment.get_groups()]

@@ -13,6 +13,7 @@ from itertools import chain
 
 from ..errors import DevopsError, FormatError, UnsupportedError
 from ..snapshot.domain_xml import disks_of, parse
+from ..snapshot.layers import COPY_OF
 from ..snapshot.metadata import SnapshotMetadata, parse_snapshot
 from . import document
 from .check_networks import (
@@ -50,14 +51,16 @@ def check_manifest(manifest: document.Manifest) -> None:
     _check_drivers(environment)
     plugs = _Plugs(check_networks(environment), check_nwfilters(environment))
     check_addresses(environment)
-    volumes = chain.from_iterable(
-        [*(group.volumes for group in environment.groups), *(n.volumes for n in environment.nodes)]
-    )
-    for volume in volumes:
+    for volume in _volumes(environment):
         _check_volume(volume, files)
     definitions = [_check_node(node, files, plugs) for node in environment.nodes]
     once("domain", (definition.name for definition in definitions))
     once("domain UUID", (definition.uuid for definition in definitions))
+
+
+def _volumes(environment: document.Environment) -> Iterator[document.Volume]:
+    owners: list[document.Group | document.Node] = [*environment.groups, *environment.nodes]
+    return chain.from_iterable(owner.volumes for owner in owners)
 
 
 def definition_of(node: document.Node) -> Definition:
@@ -130,9 +133,22 @@ def _check_names(environment: document.Environment) -> None:
     for node in environment.nodes:
         named += [("node", node.name), *(("volume", v.name) for v in node.volumes)]
         named += [("snapshot", snapshot.name) for snapshot in node.snapshots]
+    named += [
+        ("volume", name) for name in map(_copied_name, _volumes(environment)) if name is not None
+    ]
     for kind, name in named:
         if not name or "/" in name or not name.isprintable() or len(name) > LONGEST:
             raise FormatError(f"the manifest has {name[:LONGEST]!r} as the name of a {kind}")
+
+
+def _copied_name(volume: document.Volume) -> str | None:
+    """What a volume is called of which this one is a copy."""
+    told = volume.params.get(COPY_OF)
+    if told is None:
+        return None
+    if not isinstance(told, dict) or not isinstance(told.get("name"), str):
+        raise FormatError(f"volume {volume.name!r} is said to be a copy of {told!r}")
+    return str(told["name"])
 
 
 def _check_drivers(environment: document.Environment) -> None:

@@ -45,6 +45,8 @@ class RowWriter:
         for group, group_row in zip(environment.groups, groups, strict=True):
             for node in group.nodes:
                 self._node(node, group_row)
+        for node in environment.nodes:  # their disks may be volumes of each other
+            self._disks(node)
         return row
 
     def _create(self, table: str, exported: document.Row, /, **columns: Any) -> Any:
@@ -139,11 +141,13 @@ class RowWriter:
                 parents=config.parents,
             )
         self._volumes(node.volumes, node=row)
+
+    def _disks(self, node: document.Node) -> None:
         for disk in node.disks:
             self._create(
                 "DiskDevice",
                 disk,
-                node=row,
+                node=self._of("Node", node.id),
                 volume=self._of("Volume", disk.volume),
                 params=disk.params,
             )

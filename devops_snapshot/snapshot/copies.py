@@ -20,18 +20,16 @@ from ..hypervisor import asking
 from . import pool
 from .domain_xml import serialise
 from .images import used_by_other_domains
+from .layers import COPY_OF
 from .metadata import snapshots_of
 from .nodes import nodes_with_domains
 from .overlays import MAX_ROW_NAME, files_in_use, free_name
 from .records import recorded_of
 
-MARK = "copy_of"
-"""In ``params``: what the volume is called (``name``), and its ``capacity`` by its row."""
-
 
 def is_copy(volume: Volume) -> bool:
     """Whether it is here for a snapshot, or for the time of a revert."""
-    return bool(volume.params.get(MARK))
+    return bool(volume.params.get(COPY_OF))
 
 
 def volumes_of(environment: Environment) -> list[Volume]:
@@ -60,7 +58,7 @@ def make_copy(environment: Environment, volume: Volume, suffix: str) -> Volume:
 
     :raises DevopsError: nothing is left of the copy
     """
-    told = volume.params.get(MARK) or {
+    told = volume.params.get(COPY_OF) or {
         "name": volume.name,
         "capacity": volume.params.get("capacity"),
     }
@@ -74,7 +72,7 @@ def make_copy(environment: Environment, volume: Volume, suffix: str) -> Volume:
             name=name,
             node=volume.node,
             group=volume.group,
-            params={**volume.params, "uuid": str(path), "capacity": None, MARK: told},
+            params={**volume.params, "uuid": str(path), "capacity": None, COPY_OF: told},
         ).id
     )
     try:
@@ -124,9 +122,9 @@ def put_in_place(copy: Volume, devices: Sequence[DiskDevice]) -> None:
             fresh.save()
             before.save()
             return
-        told = fresh.params.pop(MARK)
+        told = fresh.params.pop(COPY_OF)
         fresh.name = free_name(fresh.node or fresh.group, told["name"])
-        fresh.params["capacity"] = told["capacity"]
+        fresh.params["capacity"] = told.get("capacity")
         fresh.save()
         for device in devices:
             device.volume = fresh

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 
 from ..contract import Volume
 
+COPY_OF = "copy_of"
+"""In ``params`` of a copy: what the volume is called (``name``), and its ``capacity`` there."""
+
 
 def chain_of(volume: Volume) -> Iterator[Volume]:
     """The volume and everything below it."""

@@ -43,7 +43,7 @@ CHANGES: dict[type, tuple[str, ...]] = {
     libvirt.virConnect: ("defineXML", "restoreFlags"),
     libvirt.virDomainSnapshot: ("delete",),
     libvirt.virStorageVol: ("delete",),
-    libvirt.virStoragePool: ("createXML",),
+    libvirt.virStoragePool: ("createXML", "createXMLFrom"),
     subprocess.Popen: ("__init__",),
     BaseDatabaseWrapper: ("commit",),
     Path: ("unlink", "replace"),

@@ -80,7 +80,8 @@ def only_snapshot(manifest: Manifest, name: str) -> Manifest:
                 f"it has: {', '.join(there) or 'none'}"
             )
     freeze = manifest.freeze_seconds if name == manifest.current else None
-    manifest = with_nodes(manifest, lambda node: _at(node, name))
+    volumes = _volume_ids(manifest)
+    manifest = with_nodes(manifest, lambda node: _at(node, name, volumes))
     return _with_what_is_needed(
         manifest.model_copy(
             update={"snapshots": (name,), "current": name, "freeze_seconds": freeze}
@@ -88,7 +89,15 @@ def only_snapshot(manifest: Manifest, name: str) -> Manifest:
     )
 
 
-def _at(node: Node, name: str) -> Node:
+def _volume_ids(manifest: Manifest) -> dict[str, int]:
+    """By path: a disk of a node may be a volume of another, or of its group."""
+    groups = manifest.environment.groups
+    rows = [volume for group in groups for volume in group.volumes]
+    rows += [volume for node in manifest.environment.nodes for volume in node.volumes]
+    return {str(volume.params.get("uuid")): volume.id for volume in rows}
+
+
+def _at(node: Node, name: str, volumes: Mapping[str, int]) -> Node:
     """The node as it was at the snapshot."""
     exported = next(snapshot for snapshot in node.snapshots if snapshot.name == name)
     alone = with_xml(exported, parse(with_parent(exported.xml, None)))
@@ -97,14 +106,15 @@ def _at(node: Node, name: str) -> Node:
         update={
             "snapshots": (alone,),
             "domain_xml": serialise(metadata.definition),
-            "disks": tuple(_disks_at(node, metadata)),
+            "disks": tuple(_disks_at(node, metadata, volumes)),
         }
     )
 
 
-def _disks_at(node: Node, snapshot: SnapshotMetadata) -> Iterator[DiskDevice]:
+def _disks_at(
+    node: Node, snapshot: SnapshotMetadata, volumes: Mapping[str, int]
+) -> Iterator[DiskDevice]:
     """Rows of disks as they stood then; disks that were not there yet have none."""
-    volumes = {str(volume.params.get("uuid")): volume.id for volume in node.volumes}
     frozen = {disk.target: disk.path for disk in snapshot.frozen}
     for device in node.disks:
         target = str(device.params.get("target_dev"))
@@ -114,7 +124,7 @@ def _disks_at(node: Node, snapshot: SnapshotMetadata) -> Iterator[DiskDevice]:
         if path is not None and path not in volumes:
             raise FormatError(
                 f"disk {target} of node {node.name!r} at {snapshot.name!r} stands on {path!r}, "
-                "which is no volume of its"
+                "which is no volume of its environment"
             )
         volume = None if path is None else volumes[path]
         yield device.model_copy(update={"volume": volume})
