@@ -119,7 +119,7 @@ class Command(DevopsCommand):
             rows = [(f.subject, f.verdict.value, f.what) for f in plan.findings]
             self.stderr.write(tabulate(rows, headers=_HEADERS, tablefmt="simple"))
             return
-        for finding in plan.findings:
+        for finding in () if plan.in_the_way else plan.findings:
             if finding.verdict is Verdict.NOTE:
                 self.stderr.write(str(finding))
 
