@@ -224,10 +224,18 @@ def build_snapshot(
     for disk in disks_of(domain):
         disks.append(_disk_element(disk.target, overlays.get(disk.target)))
     root.append(parse(etree.tostring(domain)))
+    if not overlays and memory_path is None:
+        _excuse_disks(root)
     persistent = parse(etree.tostring(inactive))
     persistent.tag = "inactiveDomain"
     root.append(persistent)
     return serialise(root)
+
+
+def _excuse_disks(root: etree._Element) -> None:
+    """Where no part is external, libvirt asks for internal ones, unless the disks have said no."""
+    for disk in root.iterfind("./domain/devices/disk"):
+        disk.set("snapshot", "no")
 
 
 def with_files(xml: str, *, overlays: dict[str, str], memory_path: str | None = None) -> str:

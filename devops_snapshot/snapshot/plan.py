@@ -93,11 +93,6 @@ def _check_disk(node: Node, disk: DomainDisk) -> None:
         raise UnsupportedError(
             f"disk {disk.target} of node {node.name!r} is no file, so it cannot be snapshotted"
         )
-    if disk.shared and disk.format != "raw":
-        raise UnsupportedError(
-            f"disk {disk.target} of node {node.name!r} is shared and {disk.format}: "
-            "only raw ones can be copied"
-        )
     _volume_below(node, disk)
 
 

@@ -24,7 +24,7 @@ from .plan import NodePlan
 from .undo import Undo
 
 FORMAT = "raw"
-"""The only one that QEMU opens more than once."""
+"""The only one that libvirt lets be shared."""
 
 
 @dataclass(frozen=True)
