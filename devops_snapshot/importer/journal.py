@@ -123,7 +123,7 @@ class Journal:
         self._record.making = asdict(self._making)
         self._record.place = place()
         self._record.save()
-        self.bench.mkdir(mode=0o700, parents=True)
+        self.bench.mkdir(mode=0o700)
 
 
 @contextmanager
@@ -132,6 +132,7 @@ def making(record: Import, plan: Plan) -> Iterator[Journal]:
 
     The environment's lock is held. What cannot be undone now, :mod:`~.recover` tries again.
     """
+    LayerCache.of(plan.target).make_directories()
     journal = Journal(record, Making.of(plan))
     try:
         journal.begin()

@@ -444,7 +444,23 @@ def test_a_directory_that_others_can_write_to_is_not_used(
     assert workshop_of(pool) == (beside if is_used else pool / NAME_IN_POOL)
 
 
-def test_all_bytes_are_told(world: World) -> None:
+def test_nobody_else_looks_into_it(world: World) -> None:
+    before = os.umask(0)
+    try:
+        world.fetch(world.one)
+    finally:
+        os.umask(before)
+    workshop = world.cache().workshop
+    paths = [workshop, *workshop.iterdir(), world.cache().entry(world.one).path]
+    directories = [path for path in paths if path.is_dir()]
+    assert len(directories) == 3
+    assert {path.stat().st_mode & 0o777 for path in directories} == {0o700}
+    assert world.cache().entry(world.one).path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("after", [0, SIZE * 3 // 4])
+def test_all_bytes_are_told(world: World, after: int) -> None:
+    """Those that are here from an earlier import are told at once."""
     told: list[tuple[str, int]] = []
 
     class Listener:
@@ -454,8 +470,11 @@ def test_all_bytes_are_told(world: World) -> None:
         def advance(self, count: int) -> None:
             told.append(("", count))
 
+    if after:
+        with world.session() as session, pytest.raises(InterruptedError):
+            world.cache().fetch(session, [world.one], Failing(after))
     with world.session() as session:
         world.cache().fetch(session, list(world.contents), Listener())
     (what, total), *rest = told
-    assert what == "Fetching"
+    assert (what, total) == ("Fetching", world.data_size)
     assert sum(count for _, count in rest) == total

@@ -104,11 +104,11 @@ class LayerCache:
         :raises FormatError: the repository is damaged
         :raises StorageError: it cannot be reached, or there is no room here
         """
-        self._make_directories()
+        self.make_directories()
         fetcher = self._fetcher(session, progress)
         lacking = self._lacking(session, fetcher, layers)
         self._make_room(sum(lacking.values()), keep=layers)
-        progress.begin("Fetching", sum(lacking.values()))
+        progress.begin("Fetching", sum(_data_size(session, layer) for layer in lacking))
         session.expect(lacking)
         largest_first = sorted(lacking, key=lambda layer: lacking[layer], reverse=True)
         with self._seeds() as seeds:
@@ -207,7 +207,7 @@ class LayerCache:
     @contextmanager
     def _sound(self, session: ImportSession, layer: LayerId) -> Iterator[Entry]:
         """The entry, which is right and stays so in the block."""
-        self._make_directories()
+        self.make_directories()
         entry = self.entry(layer)
         for _ in range(_TRIES):
             self._fetcher(session).fetch(entry)  # another import may have given it up by now
@@ -217,16 +217,22 @@ class LayerCache:
                     return
         raise StorageError(f"layer {layer} is being changed again and again")
 
-    def _make_directories(self) -> None:
+    def make_directories(self) -> None:
+        """Nobody else may look into them, whatever the umask is: there are memories of guests.
+
+        :raises StorageError: they cannot be made
+        """
         try:
-            self._layers.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.workshop.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for directory in (self._layers, self.benches):
+                directory.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise cannot_be_written(self.workshop.parent, error) from error
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """For the moments in which entries change; free again when its holder dies."""
-        self._make_directories()
+        self.make_directories()
         with (self.workshop / "lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 from ...errors import StorageError
 from ...store import AtHand, FileAtHand, ImportSession
+from ...store.reading.layer_reader import THREADS
 from .entry import Entry
 from .part import PartFile
 from .pool_files import PoolFiles
 
-AT_ONCE = 4
-"""Layers; for each some MiB for every processor core are in memory."""
+AT_ONCE = max(1, 16 // THREADS)
+"""Layers; each is fetched by several threads, and every thread needs up to 20 MiB of memory."""
 
 Locked = Callable[[], AbstractContextManager[None]]
 
