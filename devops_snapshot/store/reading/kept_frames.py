@@ -54,19 +54,20 @@ class KeptFrames:
         self._under_way: dict[tuple[str, int], Future[Data]] = {}
         self._file: IO[bytes] | None = None
         self._end = 0  # bytes of the file
-        self._room = self._free() // 2
+        self._limit = 0  # bytes that the file may have
         self._lock = threading.Lock()
+        self.leave_room(0)
 
     def close(self) -> None:
         with self._lock:
-            self._room = 0
+            self._limit = 0
             if self._file:
                 self._file.close()
 
     def leave_room(self, size: int) -> None:
         """Take at most half of what is free on the disk beside ``size`` bytes."""
         with self._lock:
-            self._room = max(0, self._free() - size) // 2
+            self._limit = self._end + max(0, self._free() - size) // 2
 
     def expect(self, index: PackIndex, frames: Iterable[int]) -> None:
         """Tell that each of some frames will be asked for once more."""
@@ -139,7 +140,7 @@ class KeptFrames:
     def _save(self, index: PackIndex, number: int, data: Data) -> None:
         with self._lock:
             offset = self._end
-            if offset + len(data) > self._room:
+            if offset + len(data) > self._limit:
                 return
             self._end += len(data)
         try:
@@ -147,7 +148,7 @@ class KeptFrames:
         except OSError as error:
             log.info("No more frames are kept in %s: %s", self._directory, error)
             with self._lock:
-                self._room = 0
+                self._limit = 0
             return
         if written == len(data):
             with self._lock:
