@@ -22,7 +22,7 @@ class DevopsSnapshotConfig(AppConfig):
             forget_snapshots_of_environment,
             forget_snapshots_of_node,
         )
-        from .signals import about_to_change, about_to_merge, powered
+        from .signals import about_to_change, about_to_connect, about_to_merge, powered
 
         post_delete.connect(
             forget_snapshots_of_environment,
@@ -45,6 +45,7 @@ class DevopsSnapshotConfig(AppConfig):
         post_delete.connect(_trim_cache, sender=None, dispatch_uid="devops_snapshot.trim_cache")
         about_to_merge.connect(_give_up_names, dispatch_uid="devops_snapshot.about_to_merge")
         about_to_change.connect(_keep_promises, dispatch_uid="devops_snapshot.about_to_change")
+        about_to_connect.connect(_way_to_guests, dispatch_uid="devops_snapshot.about_to_connect")
         powered.connect(_merge_what_waited, dispatch_uid="devops_snapshot.powered")
 
 
@@ -78,3 +79,9 @@ def _close_env_shells(*, instance: Any, **_: Any) -> None:
     from .reach import close  # as above
 
     close(instance.name)
+
+
+def _way_to_guests(*, environment: Any, **_: Any) -> Any:
+    from .reach import way_to  # as above
+
+    return way_to(environment)

@@ -22,3 +22,10 @@ about_to_merge = Signal()
 
 Whoever has given up such a name returns True; merging is easier then.
 """
+
+about_to_connect = Signal()
+"""Guests of an environment are about to be connected to (``environment``: its row).
+
+Whoever knows another way there than this host's network returns a context manager that gives a
+function like ``socket.create_connection``, to be used inside.
+"""

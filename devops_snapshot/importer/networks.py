@@ -87,11 +87,11 @@ def _silence(uri: str, name: str, network: Any) -> None:
     try:
         run_on_host(uri, command, as_root=True)
     except HypervisorError as error:
+        LOG.debug("%s", error)
         LOG.warning(
-            "guests of network %r may take this host for their gateway until there is an "
-            "env-shell: %s",
+            "until there is an env-shell, this host answers guests of network %r at addresses of "
+            "its own; it takes root, or sudo without a password, to prevent that",
             name,
-            error,
         )
 
 

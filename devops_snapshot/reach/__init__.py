@@ -7,6 +7,6 @@ all that, ``occupancy`` tells who is inside, ``command`` runs something there.
 """
 
 from .command import run_inside
-from .shelter import Inside, close, entered, sweep
+from .shelter import Inside, close, entered, sweep, way_to
 
-__all__ = ["Inside", "close", "entered", "run_inside", "sweep"]
+__all__ = ["Inside", "close", "entered", "run_inside", "sweep", "way_to"]

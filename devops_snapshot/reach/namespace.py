@@ -69,13 +69,12 @@ class Namespace:
         with ThreadPoolExecutor(1) as thread:
             return thread.submit(self._enter_and, action).result()
 
-    def connect(self, address: str, port: int, *, timeout: float) -> socket.socket:
-        """A TCP connection from inside, such as to a guest's sshd.
+    def connect(self, address: tuple[str, int], timeout: float) -> socket.socket:
+        """``socket.create_connection`` from inside.
 
-        :param timeout: seconds
         :raises OSError: nobody answers
         """
-        return self.within(lambda: socket.create_connection((address, port), timeout))
+        return self.within(lambda: socket.create_connection(address, timeout))
 
     def _enter_and(self, action: Callable[[], T]) -> T:
         libc = ctypes.CDLL(None, use_errno=True)

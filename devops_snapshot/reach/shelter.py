@@ -10,14 +10,16 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from ..errors import DevopsError
 from ..interrupts import Heed, heed_nothing
+from ..models import IsolatedNetwork
 from . import cables, dnsmasq, uplink
 from .addresses import settle_addresses
 from .attachment import IPInterface, attachments
@@ -29,6 +31,9 @@ from .place import Place, places
 from .way_out import lead_out
 
 LOG = logging.getLogger(__name__)
+
+Connect = Callable[[tuple[str, int], float], socket.socket]
+"""As ``socket.create_connection``: address and port, seconds to wait."""
 
 VARIABLE = "DEVOPS_ENV_SHELL"
 """Set inside, to the environment's name."""
@@ -76,6 +81,23 @@ def entered(environment: Any, *, heed: Heed = heed_nothing) -> Iterator[Inside]:
     finally:
         with alone(place):
             _leave(place, stay)
+
+
+def way_to(environment: Any) -> AbstractContextManager[Connect] | None:
+    """How to connect to the environment's guests; None where the host's network leads there.
+
+    :param environment: its row
+    """
+    rows = environment.get_env_l2_network_devices()
+    if not any(IsolatedNetwork.of(row) for row in rows):
+        return None
+    return _connecting(environment)
+
+
+@contextmanager
+def _connecting(environment: Any) -> Iterator[Connect]:
+    with entered(environment) as inside:
+        yield inside.namespace.connect
 
 
 def require_rights(environment: str) -> None:

@@ -55,7 +55,7 @@ def copies(host: Host) -> tuple[Lab, Lab]:
             serve(lab.boot(), "who", lab.name)
         for lab in labs:
             assert lab.guest.address() == "10.109.0.128"
-            lab.guest.run("ip address add 10.109.1.7/24 dev eth1")
+            lab.guest.run("ip address add 10.109.1.2/24 dev eth1")
     return labs
 
 

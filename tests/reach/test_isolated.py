@@ -13,7 +13,7 @@ from tests.bed import GuestError, Host
 
 from .lab import Lab, fetch, left_on, ping, run_in
 
-GUEST, STATIC = "10.109.0.128", "10.109.1.7"
+GUEST, STATIC = "10.109.0.128", "10.109.1.2"
 
 
 @pytest.fixture
@@ -167,6 +167,14 @@ def test_the_host_may_have_the_same_addresses_and_many_routes(
     finally:
         run_in(lab.host, "ip", "route", "del", "unreachable", "198.18.0.0/16")
         run_in(lab.host, "ip", "link", "del", "original")
+
+
+def test_clocks_are_set_of_these_guests_and_of_no_others(copies: tuple[Lab, Lab]) -> None:
+    """Others have the same addresses. (This one has no sshd, and says so.)"""
+    lab = copies[1]
+    done = lab.host.dos("time-sync", lab.name, env=lab.env, check=False)
+    assert done.returncode == 1
+    assert f"no SSH to root@{STATIC}:22: [Errno 111] Connection refused" in done.stderr
 
 
 def test_names_of_a_manifest_stay_names(copies: tuple[Lab, Lab]) -> None:
