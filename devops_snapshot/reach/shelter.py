@@ -107,9 +107,9 @@ def require_rights(environment: str) -> None:
         raise DevopsError(f"this is the env-shell of {within!r}", hint="Leave it first")
     if not may_make_namespaces():
         raise DevopsError(
-            "env-shell makes network devices, which takes the rights of root "
-            "(CAP_NET_ADMIN and CAP_SYS_ADMIN)",
-            hint=f'Run: sudo -E env "PATH=$PATH" dos.py env-shell {environment}',
+            f"the way to the guests of {environment!r} takes network devices, which only root may "
+            "make (CAP_NET_ADMIN, CAP_SYS_ADMIN)",
+            hint='Use sudo: sudo -E env "PATH=$PATH" dos.py ...',
         )
 
 

@@ -43,8 +43,8 @@ def test_without_the_rights_it_says_what_to_type(deserted: Lab) -> None:
     done = deserted.host.run([*without, "env-shell", "trip", "true"], env=deserted.env, check=False)
     assert done.returncode == 1
     assert done.stderr == (
-        "Error: env-shell makes network devices, which takes the rights of root (CAP_NET_ADMIN "
-        'and CAP_SYS_ADMIN). Run: sudo -E env "PATH=$PATH" dos.py env-shell trip\n'
+        "Error: the way to the guests of 'trip' takes network devices, which only root may make "
+        '(CAP_NET_ADMIN, CAP_SYS_ADMIN). Use sudo: sudo -E env "PATH=$PATH" dos.py ...\n'
     )
 
 
