@@ -38,7 +38,7 @@ DOMAIN_XML = """\
   <devices>
     <disk type='file' device='cdrom'>
       <driver name='qemu' type='raw' cache='unsafe'/>
-      <source file='{iso}'/><target dev='sda' bus='ide'/><readonly/>
+      <source file='{iso}'/><target dev='sda' bus='sata'/><readonly/>
     </disk>
     {disks}
     {interfaces}

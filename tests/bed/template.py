@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from .guest_image import guest_iso
+from .guest_image import blank_iso, guest_iso
 from .host import Host
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -18,15 +18,18 @@ def two_nodes(host: Host) -> Path:
     return TEMPLATES / f"two_nodes{'' if host.namespaces else '_without_networks'}.yaml"
 
 
-def template_env(host: Host, *, name: str = "demo") -> dict[str, str]:
+def template_env(host: Host, *, name: str = "demo", system: bool = True) -> dict[str, str]:
     """The variables of :func:`two_nodes`, for an environment of that name.
 
     The base image is made where it is missing; it is the same on all hosts.
+
+    :param system: there is one to boot, the test guest's
     """
     image = host.directory / "images/base.qcow2"
     if not image.exists():
         _make_base_image(host, image)
-    return {"ENV_NAME": name, "GUEST_ISO": str(guest_iso()), "BASE_IMAGE": str(image)}
+    iso = guest_iso() if system else blank_iso()
+    return {"ENV_NAME": name, "GUEST_ISO": str(iso), "BASE_IMAGE": str(image)}
 
 
 def _make_base_image(host: Host, image: Path) -> None:

@@ -45,7 +45,7 @@ def table(host: Host, *arguments: str) -> list[list[str]]:
 @pytest.fixture
 def lab(alpha: Host) -> Host:
     """The host, with an environment ``lab`` of two nodes that are off."""
-    env = template_env(alpha, name="lab")
+    env = template_env(alpha, name="lab", system=False)
     done = alpha.dos("create-env", str(two_nodes(alpha)), env=env)
     assert (done.stdout, done.stderr) == ("", "")
     return alpha
@@ -115,12 +115,13 @@ def test_from_start_to_erase(lab: Host) -> None:
     assert lab.dos("list").stdout == ""
 
 
-def test_a_reset_starts_the_guest_again(lab: Host) -> None:
-    lab.dos("node-start", "lab", "-N", "node-2")
-    guest = lab.guest("lab_node-2")
+def test_a_reset_starts_the_guest_again(alpha: Host) -> None:
+    alpha.dos("create-env", str(two_nodes(alpha)), env=template_env(alpha, name="lab"))
+    alpha.dos("node-start", "lab", "-N", "node-2")
+    guest = alpha.guest("lab_node-2")
     guest.wait_boot()
     assert guest.run("echo here") == "here"
-    lab.dos("node-reset", "lab", "-N", "node-2")
+    alpha.dos("node-reset", "lab", "-N", "node-2")
     with pytest.raises(GuestError):  # it takes some seconds to boot
         guest.run("echo here", timeout=1.0)
 
@@ -140,7 +141,7 @@ def test_old_environments(lab: Host) -> None:
 
 def test_names_that_are_taken(lab: Host) -> None:
     before = things(lab)
-    env = template_env(lab, name="lab")
+    env = template_env(lab, name="lab", system=False)
     again = lab.dos("create-env", str(two_nodes(lab)), env=env, check=False)
     assert again.returncode == 4
     assert again.stderr == (
@@ -179,7 +180,9 @@ def test_an_environment_that_cannot_be_made_leaves_nothing(
     alpha: Host, old: str, new: str, code: int, message: str
 ) -> None:
     template = template_with(alpha, old, new)
-    done = alpha.dos("create-env", str(template), env=template_env(alpha), check=False)
+    done = alpha.dos(
+        "create-env", str(template), env=template_env(alpha, system=False), check=False
+    )
     assert (done.returncode, done.stdout) == (code, "")
     assert message in done.stderr
     assert done.stderr.startswith("Error: ")
@@ -195,7 +198,7 @@ def test_environments_made_at_the_same_moment(alpha: Host, bed: Bed, on_postgres
     processes = [
         alpha.popen(
             ["python", "-m", "devops_snapshot", "create-env", str(two_nodes(alpha))],
-            env={**database, **template_env(alpha, name=name)},
+            env={**database, **template_env(alpha, name=name, system=False)},
         )
         for name in ("one", "two", "three")
     ]
@@ -236,7 +239,7 @@ def test_being_asked_to_end_while_volumes_are_made(alpha: Host, number: signal.S
 
 def test_what_was_made_but_not_recorded_goes_as_well(alpha: Host) -> None:
     # as if the interruption had come between libvirt's answer and the row
-    alpha.dos("create-env", str(two_nodes(alpha)), env=template_env(alpha))
+    alpha.dos("create-env", str(two_nodes(alpha)), env=template_env(alpha, system=False))
     script = """
 import django
 django.setup()

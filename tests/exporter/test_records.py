@@ -46,7 +46,7 @@ def test_a_record_says_what_was_done(alpha: Place, storage: str) -> None:
     assert record["export_id"] == printed["id"]
     assert json.loads(record["snapshots"]) == printed["snapshots"]
     assert record["bytes_sent"] == printed["bytes_sent"] > 15_000_000  # the base image is noise
-    assert record["bytes_read"] >= record["bytes_deduplicated"] > 15_000_000  # one ISO of two
+    assert record["bytes_read"] >= record["bytes_deduplicated"] > 1_000_000  # one ISO of two
     assert record["freeze_seconds"] is None  # nobody ran
     assert record["started"] < record["finished"]
     assert record["storage_url"] == storage

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.bed.guest_image import guest_iso
+from tests.bed.guest_image import blank_iso
 from tests.journey.scenario import Place, image_info
 
 from .images import qcow2
@@ -20,7 +20,7 @@ apps.get_model("devops", "Environment").get(name="trip").get_node(name="diskless
 
 
 def make(place: Place, name: str) -> None:
-    place.dos("create-env", str(TEMPLATE), ENV_NAME=name, GUEST_ISO=str(guest_iso()))
+    place.dos("create-env", str(TEMPLATE), ENV_NAME=name, GUEST_ISO=str(blank_iso()))
 
 
 def virsh(place: Place, *arguments: str) -> str:

@@ -42,8 +42,8 @@ class Place:
         return done.returncode, line
 
     def create(self, name: str = NAME, *, boot: bool = True) -> None:
-        """The two nodes of the bed's template, defined, and booted if asked for."""
-        env = template_env(self.host, name=name)
+        """The two nodes of the bed's template, booted, or off and with no system to boot."""
+        env = template_env(self.host, name=name, system=boot)
         self.dos("create-env", str(two_nodes(self.host)), **env)
         if boot:
             self.dos("start", name)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.bed import Bed
+from tests.bed import Bed, Host
 
 from . import fuel_devops_lab as lab
 from .scenario import Place
@@ -16,20 +17,28 @@ NOTE = "/run/note"
 
 
 @pytest.fixture
-def places(clean_hosts: Bed) -> tuple[Place, Place]:
-    """Both with databases whose tables fuel-devops made; beta's has other environments' rows."""
-    alpha, beta = (
-        Place(clean_hosts.host(name), clean_hosts.postgres(clean_hosts.host(name)).env)
-        for name in ("alpha", "beta")
-    )
-    images = lab.make_objects(clean_hosts, alpha.host)
-    lab.load_rows(clean_hosts.postgres(alpha.host), alpha.host, images)
-    server = clean_hosts.postgres(beta.host)
-    lab.load_rows(server, beta.host, images)
-    forget_lab(server)
-    for place in (alpha, beta):
-        place.dos("migrate")
-    return alpha, beta
+def alpha(clean_hosts: Bed) -> Place:
+    """With all that fuel-devops made there, rows and libvirt objects."""
+    host = clean_hosts.host("alpha")
+    return with_rows(clean_hosts, host, lab.make_objects(clean_hosts, host))
+
+
+@pytest.fixture
+def beta(clean_hosts: Bed) -> Place:
+    """With the rows of another environment, ``rack``."""
+    host = clean_hosts.host("beta")
+    place = with_rows(clean_hosts, host, host.pool_dir)
+    forget_lab(clean_hosts.postgres(host))
+    return place
+
+
+def with_rows(bed: Bed, host: Host, images: Path) -> Place:
+    """A place with a database whose tables fuel-devops made."""
+    server = bed.postgres(host)
+    lab.load_rows(server, host, images)
+    place = Place(host, server.env)
+    place.dos("migrate")
+    return place
 
 
 def forget_lab(server: Any) -> None:
@@ -45,14 +54,13 @@ def forget_lab(server: Any) -> None:
 
 
 def test_travels_and_its_rows_are_as_fuel_devops_wrote_them(
-    places: tuple[Place, Place], bed: Bed
+    alpha: Place, beta: Place, bed: Bed
 ) -> None:
-    alpha, beta = places
     storage = bed.storage().url
     guest = alpha.guest("admin", lab.ENVIRONMENT)
     guest.wait_boot()
     guest.write_file(NOTE, "deployed")
-    disk = guest.fill_disk(mebibytes=4, offset=8)
+    disk = guest.fill_disk(mebibytes=1, offset=2)
     ticks = guest.ticks()
     lab.take_snapshot(alpha.host, alpha.host.directory / "images_of_lab")
     before = alpha.records(lab.ENVIRONMENT)
@@ -68,7 +76,7 @@ def test_travels_and_its_rows_are_as_fuel_devops_wrote_them(
     guest = beta.guest("admin", lab.ENVIRONMENT)
     assert ticks <= guest.ticks() < ticks + 200
     assert guest.read_file(NOTE) == "deployed"
-    assert guest.disk_digest(mebibytes=4, offset=8) == disk
+    assert guest.disk_digest(mebibytes=1, offset=2) == disk
     assert beta.devices(lab.ENVIRONMENT) == devices
     assert beta.networks() == networks
     check_rows(before, beta.records(lab.ENVIRONMENT))
@@ -91,13 +99,10 @@ def check_rows(before: dict[str, Any], after: dict[str, Any]) -> None:
     assert json.dumps(after["disks"]).count("devops.driver.libvirt.libvirt_driver") == 3
 
 
-def test_a_baremetal_node_is_refused_before_anything_is_done(
-    places: tuple[Place, Place], bed: Bed
-) -> None:
-    alpha, _ = places
-    code, line = alpha.refused("export-env", "rack", "--storage", bed.storage().url)
+def test_a_baremetal_node_is_refused_before_anything_is_done(beta: Place, bed: Bed) -> None:
+    code, line = beta.refused("export-env", "rack", "--storage", bed.storage().url)
     assert code == 5
     assert "blade-1" in line
     assert "devops.driver.baremetal" in line
-    _, line = alpha.refused("list-exports", "--storage", bed.storage().url)
+    _, line = beta.refused("list-exports", "--storage", bed.storage().url)
     assert "no repository" in line

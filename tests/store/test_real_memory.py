@@ -41,10 +41,10 @@ def test_a_second_save_of_a_guest_adds_little(alpha: Host, bed: Bed, tmp_path: P
                 copy = restore(session, layer, tmp_path / f"copy-{number}")
         assert copy.read_bytes() == path.read_bytes()
         sent.append(stats.bytes_sent)
-        guest.run("ls -lR / > /tmp/list 2> /dev/null || true", timeout=60.0)
+        guest.run("ls -lR /bin > /tmp/list")
     assert read_layer(directory, layer) == path.read_bytes()
     layers = [
         read_sealed(each, "devops-snapshot layer")[0] for each in objects(directory, "layers")
     ]
     assert [head["encoding"] for head in layers] == ["ram", "ram"]
-    assert sent[1] < sent[0] / 4
+    assert sent[1] < sent[0] / 10
