@@ -8,7 +8,7 @@ from typing import Protocol
 
 from devops_snapshot.errors import FormatError, StorageError
 
-LARGEST_WHOLE = 128 << 20
+LARGEST_WHOLE = 96 << 20
 """Bytes of an object that is read as a whole: nothing larger was written for that."""
 
 

@@ -18,13 +18,14 @@ from .features import require_known
 from .frame import compress, decompress
 from .hashing import CHUNK_SIZE, DIGEST_SIZE, SEGMENT_CHUNKS, digest
 from .names import LayerId, is_layer_id, is_pack_name
+from .pack import MOST_CHUNKS
 from .runs import RUN_SIZE, Runs
 from .sealed import UPDATE_HINT, damaged, seal, unseal, well_formed
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
-LARGEST = 128 << 20
-"""Bytes of the sections of a layer object: 1 TiB in pieces of 160 KiB takes as many."""
+LARGEST = 64 << 20
+"""Bytes of the sections of a layer object: 1 TiB in pieces of 320 KiB takes as many."""
 
 _MOST_BYTES = 1 << 63  # of a file, such as a file system can have
 
@@ -210,6 +211,8 @@ def _check(layer: Layer, where: str) -> None:
         for run in runs:
             if run.first < end or not run.length or run.pack >= len(layer.packs):
                 raise damaged(where, "its places make no sense")
+            if run.chunk + run.length > MOST_CHUNKS:
+                raise damaged(where, "its places are in no pack")
             end = run.first + run.length
         if end > limit:
             raise damaged(where, "its places lie beyond its end")

@@ -38,7 +38,9 @@ FOOTER_SIZE = 64
 _COUNTS = struct.Struct("<II")
 _FRAME = struct.Struct("<III")
 _FOOTER = struct.Struct("<8sIIQII")
-_LARGEST_INDEX = 8 << 20  # bytes; with all the chunks that a pack may hold it is 1.6 MiB
+MOST_CHUNKS = 2 * PACK_CHUNKS
+"""In no pack are more, whatever its index or a layer says."""
+_LARGEST_INDEX = 8 << 20  # bytes
 _HEADER_MAGIC, _FOOTER_MAGIC = b"DSPACK\r\n", b"DSINDEX\n"
 _VERSION = 1
 
@@ -155,7 +157,7 @@ def decode_trailer(pack: str, trailer: bytes, where: str) -> PackIndex:
     body = trailer[:-FOOTER_SIZE]
     _, _, _, offset, kind, _ = _FOOTER.unpack_from(trailer, len(body))
     frame_count, chunk_count = _COUNTS.unpack(body[: _COUNTS.size].ljust(_COUNTS.size, b"\0"))
-    if len(trailer) != trailer_size(frame_count, chunk_count):
+    if len(trailer) != trailer_size(frame_count, chunk_count) or chunk_count > MOST_CHUNKS:
         raise damaged(where, "its index has the wrong size")
     digests_at = _COUNTS.size + frame_count * _FRAME.size
     sizes_at = digests_at + chunk_count * DIGEST_SIZE

@@ -21,6 +21,7 @@ from .jsontypes import JSON
 _CHECKSUM = b',"checksum":"'
 _TAIL_SIZE = len(_CHECKSUM) + 64 + len(b'"}')
 _LONGEST_REASON = 300  # characters
+_LONGEST_HEAD = 32 << 20  # bytes
 _BETWEEN_VALUES = (b",", b"[", b"{")
 _MOST_VALUES = 1 << 22  # in a head; each takes up to 100 bytes in memory
 UPDATE_HINT = "A newer release of devops_snapshot wrote it: update this one"
@@ -47,8 +48,9 @@ def unseal(kind: str, data: bytes, where: str) -> tuple[dict[str, Any], bytes]:
     :param where: names the object in messages
     :raises FormatError: it is damaged, of another kind or of an unknown version
     """
-    line, newline, body = data.partition(b"\n")
-    head = unseal_head(kind, line + newline, where)
+    start = data.find(b"\n") + 1
+    head = unseal_head(kind, data[:start], where)
+    body = data[start:]
     if "body_size" not in head:
         if body:
             raise damaged(where, "there are bytes after its end")
@@ -62,13 +64,14 @@ def unseal(kind: str, data: bytes, where: str) -> tuple[dict[str, Any], bytes]:
 
 def unseal_head(kind: str, data: bytes, where: str) -> dict[str, Any]:
     """Return the head of a sealed object from its first line, which ends in a newline."""
-    line = data.partition(b"\n")[0]
-    if len(line) + 1 > len(data):
+    end = data.find(b"\n")
+    if end < 0:
         raise damaged(where, "it is cut off")
-    text, tail = line[:-_TAIL_SIZE], line[-_TAIL_SIZE:]
+    line = data[:end]
+    text, tail = memoryview(line)[:-_TAIL_SIZE], line[-_TAIL_SIZE:]
     if tail != _CHECKSUM + digest(text).hex().encode() + b'"}':
         raise damaged(where, "its head does not match its checksum")
-    if sum(map(line.count, _BETWEEN_VALUES)) > _MOST_VALUES:
+    if end > _LONGEST_HEAD or sum(map(line.count, _BETWEEN_VALUES)) > _MOST_VALUES:
         raise damaged(where, "its head says more than anybody has to say")
     with well_formed(where):
         head: dict[str, Any] = dict(json.loads(line))
