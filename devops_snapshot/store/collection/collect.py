@@ -227,10 +227,11 @@ class _Collection:
         dead = Objects(dead.packs - known.packs, dead.layers - known.layers)
         if not dead:
             return
-        epoch = f"{self.lease.id}-{self._epochs}"
-        self._epochs += 1
-        condemn(self.lease, epoch, dead)
-        self._witnesses(epoch)
+        for part in dead.parts():
+            epoch = f"{self.lease.id}-{self._epochs}"
+            self._epochs += 1
+            condemn(self.lease, epoch, part)
+            self._witnesses(epoch)
         self.finish_epochs()
 
     def _witnesses(self, epoch: str) -> frozenset[str]:

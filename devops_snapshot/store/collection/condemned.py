@@ -8,7 +8,7 @@ of those have ended and the objects are still dead, they are removed, and at las
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -29,6 +29,7 @@ from ..lease import Lease
 
 log = logging.getLogger(__name__)
 
+_MOST_NAMES = 100_000  # in an epoch: 10 MB
 COLLECT_HINT = "Run storage-collect, which puts that right"
 
 
@@ -51,6 +52,22 @@ class Objects:
 
     def __bool__(self) -> bool:
         return bool(self.packs or self.layers)
+
+    def parts(self) -> Iterator[Objects]:
+        """Yield the same objects, so many together as an epoch may name; mostly that is all."""
+        if len(self.packs) + len(self.layers) <= _MOST_NAMES:
+            yield self
+            return
+        for layers in _batches(self.layers):
+            yield Objects(layers=layers)
+        for packs in _batches(self.packs):
+            yield Objects(packs=packs)
+
+
+def _batches(names: frozenset[str]) -> Iterator[frozenset[str]]:
+    ordered = sorted(names)
+    for start in range(0, len(ordered), _MOST_NAMES):
+        yield frozenset(ordered[start : start + _MOST_NAMES])
 
 
 class Avoided(Objects):
