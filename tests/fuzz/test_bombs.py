@@ -142,7 +142,9 @@ def client(work: Work, root: Path) -> None:
     assert len(told) < 5000
 
 
-@pytest.mark.parametrize("spoil", SPOILS if LONG else QUICK_SPOILS, ids=lambda spoil: spoil.__name__)
+@pytest.mark.parametrize(
+    "spoil", SPOILS if LONG else QUICK_SPOILS, ids=lambda spoil: spoil.__name__
+)
 @pytest.mark.parametrize("kind", READERS)
 def test_objects_without_end(template: Path, kind: str, spoil: Callable[[Path], None]) -> None:
     for work in WORK if LONG else READERS[kind]:
