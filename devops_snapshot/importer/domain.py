@@ -72,6 +72,8 @@ def adapt_snapshot(
         path = source.get("file", "")
         source.clear()
         source.set("file", paths.get(path) or _unexported(directory, path))
+    for stale in root.findall("revertDisks"):
+        root.remove(stale)  # files of the exporting host; see snapshot.guard
     memory = root.find("memory")
     if memory is not None and memory.get("file") is not None:
         memory.set("file", paths[memory.get("file", "")])

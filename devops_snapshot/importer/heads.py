@@ -65,10 +65,10 @@ def check_image(file: File, content: LayerSource) -> None:
 def _memory_head(plan: Plan, file: File, content: LayerSource) -> bytes:
     """libvirt brings a guest back under the name and UUID that its memory file tells."""
     definition = _definition_at(plan, file)
+    head = content.pread(0, min(content.size, memory_header.MAX_SIZE))
+    header = memory_header.MemoryHeader.unpack(head)  # nothing else is given to libvirt
     if definition is None or plan.choices.name is None:
         return b""
-    head = content.pread(0, min(content.size, memory_header.MAX_SIZE))
-    header = memory_header.MemoryHeader.unpack(head)
     return header.like(definition, paths=plan.paths).pack()
 
 

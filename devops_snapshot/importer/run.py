@@ -38,6 +38,7 @@ from .rows import write_rows
 from .target import Target
 
 _ALL = Choices()
+_LONGEST_NAME = 255  # characters that a row takes
 
 
 def plan_import(wanted: str, *, storage: str, target: Target, choices: Choices = _ALL) -> Plan:
@@ -90,7 +91,7 @@ def import_environment(
         reading = repository.reading(entry.id, scratch=target.directory)
         with reading as session, _counted(record, session):
             exported = Manifest.from_json(session.manifest)
-            record.environment_name = choices.name or exported.environment.name
+            record.environment_name = _tellable(choices.name or exported.environment.name)
             record.save()
             with changing(record.environment_name):
                 plan = _plan(exported, session, target, choices)
@@ -99,6 +100,11 @@ def import_environment(
                 plan.require_possible()
                 _carry_out(plan, session, progress or Quiet(), record)
     return record
+
+
+def _tellable(name: str) -> str:
+    """A name that nobody has checked yet, for the record."""
+    return "".join(c if c.isprintable() else "?" for c in name)[:_LONGEST_NAME]
 
 
 def _plan(exported: Manifest, session: ImportSession, target: Target, choices: Choices) -> Plan:

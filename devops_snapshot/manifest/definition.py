@@ -62,6 +62,11 @@ _KINDS = {
     "graphics": ("vnc", "spice"),
     "audio": ("none", "spice"),
 }
+# Elements that libvirt reads once; another of the kind would be read by somebody else.
+_SINGLE = ("name", "uuid", "os", "devices", "memoryBacking", "on_crash", "cpu", "features")
+_MEMORY_BACKING = frozenset(("hugepages", "nosharepages"))
+_NO_DUMP = frozenset(("destroy", "restart", "preserve", "rename-restart"))
+_WATCHDOG = frozenset(("reset", "shutdown", "poweroff", "pause", "none", "inject-nmi"))
 _LISTENERS = ("address", "network", "none")
 _ENTROPY = ("/dev/random", "/dev/urandom", "/dev/hwrng")
 _TERMINALS = "/dev/pts/"
@@ -132,6 +137,12 @@ def check_definition(owner: str, root: etree._Element) -> Definition:
 
 def _faults(root: etree._Element) -> Iterator[str]:
     yield from _foreign(root, _DOMAIN)
+    yield from (f"<{tag}> twice" for tag in _SINGLE if len(root.findall(tag)) > 1)
+    for backing in root.findall("memoryBacking"):
+        yield from _foreign(backing, _MEMORY_BACKING)
+    crash = root.findtext("on_crash", "destroy")
+    if crash not in _NO_DUMP:
+        yield f"<on_crash>{crash}</on_crash>"
     system = root.find("os")
     if system is not None:
         yield from _foreign(system, _OS)
@@ -175,6 +186,10 @@ def _device_faults(device: etree._Element) -> Iterator[str]:
     elif tag == "graphics":
         kinds = [listen.get("type", "") for listen in device.findall("listen")]
         yield from (f"<listen type={kind!r}>" for kind in kinds if kind not in _LISTENERS)
+        if "socket" in device.attrib:
+            yield f"<graphics socket={device.get('socket')!r}>"
+    elif tag == "watchdog" and device.get("action", "reset") not in _WATCHDOG:
+        yield f"<watchdog action={device.get('action')!r}>"
     elif tag in ("serial", "console", "channel"):
         yield from _socket_faults(device)
 

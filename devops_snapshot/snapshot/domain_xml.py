@@ -11,7 +11,14 @@ from ..errors import FormatError
 
 # libvirt's documents need no entities, no DTD and no network; neither does anything hostile get
 # them.
-_PARSER = etree.XMLParser(resolve_entities=False, no_network=True, remove_blank_text=True)
+# Comments would split texts, so that libvirt reads another text than whoever looks at it here.
+_PARSER = etree.XMLParser(
+    resolve_entities=False,
+    no_network=True,
+    remove_blank_text=True,
+    remove_comments=True,
+    remove_pis=True,
+)
 
 
 @dataclass(frozen=True)
@@ -41,9 +48,12 @@ def parse(xml: str | bytes) -> etree._Element:
     :raises FormatError: not well-formed
     """
     try:
-        return etree.fromstring(xml, _PARSER)
+        root = etree.fromstring(xml, _PARSER)
     except (etree.XMLSyntaxError, ValueError) as error:  # the latter: an encoding is declared
         raise FormatError(f"not an XML document: {error}") from error
+    if root.getroottree().docinfo.internalDTD is not None:
+        raise FormatError("an XML document with a DOCTYPE, which libvirt never writes")
+    return root
 
 
 def serialise(element: etree._Element) -> str:

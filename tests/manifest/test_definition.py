@@ -51,6 +51,8 @@ IN_DEVICES = {
     "entropy from a disk": "<rng model='virtio'><backend model='random'>/dev/sda</backend></rng>",
     "entropy from a socket": "<rng model='virtio'><backend model='egd' type='tcp'/></rng>",
     "keyboard of the host": "<input type='evdev'><source dev='/dev/input/event0'/></input>",
+    "graphics at a relative socket": "<graphics type='vnc' socket='x'/>",
+    "dump by a watchdog": "<watchdog model='i6300esb' action='dump'/>",
     "shared memory": "<shmem name='x'/>",
     "TPM": "<tpm><backend type='passthrough'><device path='/dev/tpm0'/></backend></tpm>",
     "smart card": "<smartcard mode='host'/>",
@@ -67,6 +69,10 @@ IN_DOMAIN = {
     "a base label": "<seclabel type='dynamic' model='selinux'><baselabel>x</baselabel></seclabel>",
     "another bootloader": "<bootloader>/usr/bin/pygrub</bootloader>",
     "memory in a named place": "<memoryBacking><source type='/dev/x'/></memoryBacking>",
+    "memory that others may write": "<memoryBacking><access mode='shared'/></memoryBacking>",
+    "a second place to boot from": "<os><type>hvm</type><kernel>vmlinuz</kernel></os>",
+    "a second name": "<name>other</name>",
+    "a dump of a crash": "<on_crash>coredump-restart</on_crash>",
     "secrets of the host": "<launchSecurity type='sev'/>",
     "I/O of a host's device": "<blkiotune><device><path>/dev/sda</path></device></blkiotune>",
 }
@@ -112,6 +118,16 @@ def test_settings_that_reach_into_the_host_are_refused(element: str) -> None:
 @pytest.mark.parametrize("element", IN_OS.values(), ids=IN_OS)
 def test_files_to_boot_from_are_refused(element: str) -> None:
     refused(definition_with(system=element))
+
+
+def test_comments_do_not_hide_what_libvirt_reads() -> None:
+    name = parse("<domain><name>a<!-- x -->b<?x y?>c</name></domain>").findtext("name")
+    assert name == "abc"
+
+
+def test_documents_with_a_doctype_are_refused() -> None:
+    with pytest.raises(FormatError, match="DOCTYPE"):
+        parse("<!DOCTYPE domain [<!ENTITY a 'b'>]><domain><name>&a;</name></domain>")
 
 
 def test_firmware_of_the_hosts_choice_is_refused() -> None:
