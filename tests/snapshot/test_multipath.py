@@ -343,7 +343,7 @@ def test_two_hosts(
     bed: Bed, host: Host, tmp_path: Path, build: Any, database: dict[str, str]
 ) -> None:
     """``host`` is where it comes to."""
-    alpha, storage = bed.host("alpha"), f"file://{tmp_path}/repository"
+    alpha, storage = bed.host("gamma"), f"file://{tmp_path}/repository"
     try:
         at_home = sqlite_environment(tmp_path / "alpha.sqlite3")
         with used_database(at_home):
