@@ -2,7 +2,7 @@
 
 Only what fuel-devops 3.0.5's models offer is named here, so that any app with the label ``devops``
 and these models can stand in for :mod:`devops_snapshot.devops`. libvirt's own objects are ``Any``:
-the binding carries no types.
+the binding carries no types. So are query sets and the sets of rows that refer to a row.
 """
 
 from __future__ import annotations
@@ -43,15 +43,17 @@ class Volume(Protocol):
     format: str
     backing_store: Volume | None
     backing_store_id: int | None
-    node: Any
-    group: Any
+    node: Node | None
+    group: Group | None
 
     @property
     def driver(self) -> Driver: ...
 
-    def create_child(self, name: str) -> Volume: ...
+    def create_child(self, name: str) -> Volume:
+        """A row of the same node that lies on this one; :meth:`define` makes the file."""
 
-    def define(self) -> None: ...
+    def define(self) -> None:
+        """Make the file, an empty image on ``backing_store``, and save its path in ``uuid``."""
 
     def remove(self) -> None:
         """Delete the file and the row."""
@@ -78,9 +80,10 @@ class Node(Protocol):
 
     id: int
     name: str
+    role: str | None
     params: dict[str, Any]
     uuid: str
-    group: Any
+    group: Group
 
     @property
     def driver(self) -> Driver: ...
@@ -89,9 +92,66 @@ class Node(Protocol):
     def interface_set(self) -> Any: ...
 
     @property
+    def networkconfig_set(self) -> Any: ...
+
+    @property
+    def diskdevice_set(self) -> Any: ...
+
+    @property
     def disk_devices(self) -> Iterable[DiskDevice]: ...
 
     def get_volumes(self) -> Any: ...
+
+
+class Interface(Protocol):
+    """A network card of a node; if it has ``unblock()``, a revert calls that."""
+
+    id: int
+    mac_address: str
+    params: dict[str, Any]
+    node: Node
+    l2_network_device: L2NetworkDevice | None
+
+    @property
+    def address_set(self) -> Any: ...
+
+
+class L2NetworkDevice(Protocol):
+    """A network; ``params["uuid"]`` is libvirt's. If it has ``unblock()``, a revert calls that."""
+
+    id: int
+    name: str
+    params: dict[str, Any]
+    group: Group
+
+    @property
+    def driver(self) -> Driver: ...
+
+    def start(self) -> None:
+        """Let it be up, with its VLANs, whether it is already or not."""
+
+    def destroy(self) -> None:
+        """Let it be down, without its VLANs, whether it is already or not."""
+
+    def save(self) -> None: ...
+
+
+class Group(Protocol):
+    """The nodes, networks and volumes of one driver."""
+
+    id: int
+    name: str
+    driver: Driver
+    environment: Environment
+
+    def get_nodes(self) -> Any: ...
+
+    def get_volumes(self) -> Any:
+        """Those that are no node's."""
+
+    def get_l2_network_devices(self) -> Any: ...
+
+    def get_network_pools(self) -> Any: ...
 
 
 class Environment(Protocol):
@@ -107,3 +167,6 @@ class Environment(Protocol):
     def get_address_pools(self) -> Any: ...
 
     def get_env_l2_network_devices(self) -> Any: ...
+
+    def delete(self) -> object:
+        """Delete the row, and those that belong to it."""

@@ -55,7 +55,9 @@ def _of_nodes(environment: Any) -> Iterator[str]:
 def _nwfilters(environment: Any) -> tuple[set[str], list[str]]:
     """The names of all network filters, and what is wrong with them."""
     names, wrong = set(), []
-    rows = [(filter_of_network, row) for row in environment.get_env_l2_network_devices()]
+    rows: list[tuple[Any, Any]] = [
+        (filter_of_network, row) for row in environment.get_env_l2_network_devices()
+    ]
     for node in environment.get_nodes():
         rows += [(filter_of_interface, row) for row in node.interface_set.all()]
     for read, row in rows:

@@ -10,15 +10,21 @@ from typing import Any
 
 from django.apps import apps
 from django.conf import settings
+from django.core.management import get_commands
 from django.core.management.base import CommandParser
 from rich.progress import Progress as Bars
 from rich.progress import TaskID
 
 from ..console import human_size, progress_bars
-from ..errors import DevopsError, UsageError
+from ..errors import DevopsError, UnsupportedError, UsageError
 from ..remote.url import parse
 from ..snapshot import Waiting
 from .quantities import human_duration
+
+TIME_SYNC = "time_sync"
+"""The command that sets guests' clocks; it is the ``devops`` app's.
+
+Arguments: the environment's name; ``node_name`` and ``skip_sync``, both optional."""
 
 LONGEST_URL = 1024  # characters; what the records take
 
@@ -66,6 +72,15 @@ def tell_clocks(
             f"Clocks are {lag} behind on {', '.join(late)}: "
             f"'dos.py time-sync {environment}' sets them"
         )
+
+
+def check_timesync() -> None:
+    """To be asked before anything is done that clocks are to be set after.
+
+    :raises UnsupportedError: another app stands in for the ordinary one, and cannot do that
+    """
+    if TIME_SYNC not in get_commands():
+        raise UnsupportedError("clocks cannot be set: the devops app here has no command time_sync")
 
 
 def add_storage_argument(parser: CommandParser) -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any
 
 import libvirt
 from lxml import etree
 
 from ..connection import found
+from ..contract import Driver, Interface, L2NetworkDevice
 from ..errors import UnsupportedError
 from ..hypervisor import asking
 from ..snapshot.domain_xml import parse
@@ -33,16 +33,16 @@ def interface_filter_name(network_filter: str, mac: str) -> str:
     return f"{network_filter}_{mac}"
 
 
-def filter_of_network(row: Any) -> document.NwFilter | None:
-    """The filter of an ``L2NetworkDevice``; None where there is none.
+def filter_of_network(row: L2NetworkDevice) -> document.NwFilter | None:
+    """The filter of a network; None where there is none.
 
     :raises UnsupportedError: it has rules of another kind
     """
     return _read(row.driver, network_filter_name(row.group.environment.name, row.name))
 
 
-def filter_of_interface(row: Any) -> document.NwFilter | None:
-    """The filter of an ``Interface``, likewise."""
+def filter_of_interface(row: Interface) -> document.NwFilter | None:
+    """The filter of a network card, likewise."""
     network = row.l2_network_device
     if network is None:
         return None
@@ -50,7 +50,7 @@ def filter_of_interface(row: Any) -> document.NwFilter | None:
     return _read(row.node.driver, interface_filter_name(includes, row.mac_address))
 
 
-def _read(driver: Any, name: str) -> document.NwFilter | None:
+def _read(driver: Driver, name: str) -> document.NwFilter | None:
     if not driver.params.get("enable_nwfilters"):
         return None
     with asking(f"reading network filter {name}"):

@@ -25,7 +25,9 @@ from ...importer import (
 from ...models import Import
 from ...snapshot import clocks_behind
 from ..arguments import (
+    TIME_SYNC,
     add_storage_argument,
+    check_timesync,
     environment_named,
     names_in,
     showing_progress,
@@ -72,6 +74,8 @@ class Command(DevopsCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         url = storage_url(options, self.stderr.write)
+        if options["timesync"]:
+            check_timesync()
         target = Target.of_this_host(connection=options["connection"], pool=options["pool"])
         choices = _choices(options)
         if options["dry_run"]:
@@ -102,7 +106,7 @@ class Command(DevopsCommand):
     def _set_clocks(self, name: str) -> None:
         """A guest whose clock cannot be set is named; the import stands."""
         try:
-            call_command("time_sync", name, stdout=self.stderr, stderr=self.stderr)
+            call_command(TIME_SYNC, name, stdout=self.stderr, stderr=self.stderr)
         except DevopsError as error:
             raise DevopsError(f"{name} is here, but: {error.message}") from error
 

@@ -10,7 +10,9 @@ from django.core.management.base import CommandParser
 from ... import snapshot
 from ...console import DevopsCommand, add_environment_argument
 from ..arguments import (
+    TIME_SYNC,
     add_snapshot_argument,
+    check_timesync,
     environment_named,
     showing_progress,
     tell_clocks,
@@ -40,6 +42,8 @@ class Command(DevopsCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         environment = environment_named(options["name"])
+        if options["timesync"]:
+            check_timesync()
         with showing_progress() as progress:
             waits = snapshot.revert(
                 environment, options["snapshot_name"], resume=True, progress=progress
@@ -50,7 +54,7 @@ class Command(DevopsCommand):
         else:
             self.stdout.write("Time synchronization is starting")
             call_command(
-                "time_sync",
+                TIME_SYNC,
                 options["name"],
                 node_name=options["node_name"],
                 skip_sync=options["skip_sync"],
