@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import libvirt
 
@@ -26,6 +27,14 @@ EXISTS_CODES = frozenset(
 
 
 _START_PATIENCE = 600.0  # seconds; gigabytes of memory come from a disk
+
+
+_LOCAL = (None, "", "localhost", "127.0.0.1", "::1")
+
+
+def is_local(uri: str) -> bool:
+    """Whether libvirt is on this host, so that a path means the same file to both."""
+    return urlsplit(uri).hostname in _LOCAL
 
 
 def _log_instead_of_printing(_context: object, error: tuple[Any, ...]) -> None:

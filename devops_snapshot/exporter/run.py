@@ -172,9 +172,11 @@ def _send(
     # Suspending makes QEMU flush its caches; a file that a guest writes to would be read stale.
     files = selection.files
     sealed = [file.path for file in files if file.path not in selection.writable]
-    with frozen(selection.written_to) as freeze, guarded(sealed):
+    stored = selection.stored
+    at_hand = [path for path in sealed if stored.find(path).is_at_hand]
+    with frozen(selection.written_to) as freeze, guarded(at_hand):
         if not record.definitions_only:
-            files = ship(files, session, progress, sealed=sealed)
+            files = ship(files, stored, session, progress, sealed=sealed)
     if freeze.longest is not None:
         record.freeze_seconds = max(freeze.longest, record.freeze_seconds or 0.0)
     return Manifest(

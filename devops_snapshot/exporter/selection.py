@@ -18,6 +18,7 @@ from ..snapshot.copies import volumes_of
 from ..snapshot.domain_xml import disks_of, parse, with_sources
 from ..snapshot.layers import chain_of
 from ..snapshot.metadata import SnapshotMetadata, snapshots_of, with_ancestors
+from ..volumes import StoredFiles
 from .files import discover
 
 
@@ -43,6 +44,7 @@ class Selection:
     :param names: the chosen snapshots, oldest first
     :param current: the one "now" will be after an import; None for definitions only
     :param files: without their layers yet; whatever is below stands before what is above
+    :param stored: where their content is
     :param volumes: ids of the rows behind the files
     """
 
@@ -50,6 +52,7 @@ class Selection:
     current: str | None
     nodes: tuple[NodeSelection, ...]
     files: tuple[File, ...]
+    stored: StoredFiles
     volumes: frozenset[int]
 
     @property
@@ -95,12 +98,14 @@ def select_snapshots(
     }
     copied = {path for part in selected for path in part.copied}
     others = {path: kind for path, kind in _unattached(environment).items() if path not in copied}
-    files = discover(images | others, memory)
+    stored = _stored_files_of(environment)
+    files = discover(images | others, memory, stored)
     return Selection(
         names=tuple(chosen),
         current=current,
         nodes=tuple(selected),
         files=files,
+        stored=stored,
         volumes=_rows_of(environment, files),
     )
 
@@ -115,14 +120,22 @@ def select_definitions(environment: Environment) -> Selection:
         for disk in disks_of(part.parts.definition)
         if disk.path
     }
-    files = discover(images | _unattached(environment), set())
+    stored = _stored_files_of(environment)
+    files = discover(images | _unattached(environment), set(), stored)
     return Selection(
         names=(),
         current=None,
         nodes=tuple(selected),
         files=files,
+        stored=stored,
         volumes=_rows_of(environment, files),
     )
+
+
+def _stored_files_of(environment: Environment) -> StoredFiles:
+    """The files behind it, in the storage pools of its groups."""
+    drivers = [group.driver for group in environment.get_groups()]
+    return StoredFiles([driver for driver in drivers if "connection_string" in driver.params])
 
 
 def _nodes_of(environment: Environment) -> list[Node]:

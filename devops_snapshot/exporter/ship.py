@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from pathlib import Path
 
 from ..manifest.document import File, FileRole
 from ..progress import Progress
-from ..store import ExportSession, FileSource, LayerKind
+from ..store import ExportSession, LayerKind
+from ..volumes import StoredFiles
 
 _KINDS = {
     FileRole.BASE: LayerKind.BASE,
@@ -17,18 +17,25 @@ _KINDS = {
 
 
 def ship(
-    files: Sequence[File], session: ExportSession, progress: Progress, *, sealed: Collection[str]
+    files: Sequence[File],
+    stored: StoredFiles,
+    session: ExportSession,
+    progress: Progress,
+    *,
+    sealed: Collection[str],
 ) -> tuple[File, ...]:
     """Add every file to the repository; returns the files with the ids of their layers.
 
     :param sealed: paths of files that no guest writes to any more, before or after this
     """
     progress.begin("Exporting", sum(file.size for file in files))
-    return tuple(_ship_one(file, session, progress, file.path in sealed) for file in files)
+    return tuple(_ship_one(file, stored, session, progress, file.path in sealed) for file in files)
 
 
-def _ship_one(file: File, session: ExportSession, progress: Progress, sealed: bool) -> File:
-    with FileSource.open(Path(file.path)) as source:
+def _ship_one(
+    file: File, stored: StoredFiles, session: ExportSession, progress: Progress, sealed: bool
+) -> File:
+    with stored.find(file.path).opened() as source:
         layer = session.add_layer(
             source, kind=_KINDS[file.role], sealed=sealed, progress=progress.advance
         )

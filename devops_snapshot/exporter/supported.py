@@ -40,9 +40,13 @@ def _of_networks(environment: Any) -> Iterator[str]:
 
 
 def _of_nodes(environment: Any) -> Iterator[str]:
-    for group in environment.get_groups():
-        if "connection_string" in group.driver.params and not is_local(group.driver):
-            yield f"group {group.name!r} is on another host: export it there"
+    hosts = {
+        None if is_local(group.driver) else group.driver.connection_string
+        for group in environment.get_groups()
+        if "connection_string" in group.driver.params
+    }
+    if len(hosts) > 1:
+        yield "its groups are on several hosts"
     rows = environment.get_env_l2_network_devices()
     networks = {network.name for network in map(read_network, rows) if network is not None}
     nwfilters, wrong = _nwfilters(environment)

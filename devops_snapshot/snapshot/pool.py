@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path, PurePath
 from typing import Any
-from urllib.parse import urlsplit
 
-from .. import storage_pool
+from .. import connection, storage_pool
 from ..contract import Pool
 from ..errors import ConflictError, DevopsError, UnsupportedError
 from ..hypervisor import asking
@@ -73,12 +72,9 @@ def fitting(name: str, suffix: str = "") -> str:
     return name + suffix
 
 
-_LOCAL = (None, "", "localhost", "127.0.0.1", "::1")
-
-
 def is_local(driver: Pool) -> bool:
     """Whether its libvirt is this host's, so that a path means the same file to both."""
-    return urlsplit(driver.connection_string).hostname in _LOCAL
+    return connection.is_local(driver.connection_string)
 
 
 def is_there(driver: Pool, path: str) -> bool:

@@ -12,6 +12,7 @@ import tests.devops.databases  # noqa: F401 # sets Django up
 from devops_snapshot.errors import DevopsError, FormatError, NotFoundError, UnsupportedError
 from devops_snapshot.exporter.files import discover
 from devops_snapshot.manifest.document import FileRole
+from devops_snapshot.volumes import StoredFiles
 
 from .images import qcow2
 
@@ -20,7 +21,7 @@ def found(*images: Path, memory: tuple[Path, ...] = ()) -> list[tuple[str, str, 
     paths = {str(image): "qcow2" for image in images}
     return [
         (Path(file.path).name, file.role.value, file.backing and Path(file.backing).name)
-        for file in discover(paths, map(str, memory))
+        for file in discover(paths, map(str, memory), StoredFiles())
     ]
 
 
@@ -38,7 +39,7 @@ def test_whatever_is_below_comes_first_and_once(tmp_path: Path) -> None:
 
 def test_sizes_are_of_the_file_and_of_what_the_guest_sees(tmp_path: Path) -> None:
     image = qcow2(tmp_path / "image")
-    [file] = discover({str(image): "qcow2"}, [])
+    [file] = discover({str(image): "qcow2"}, [], StoredFiles())
     assert (file.size, file.virtual_size) == (image.stat().st_size, 1 << 20)
 
 
@@ -46,7 +47,7 @@ def test_a_relative_backing_name_is_beside_the_image(tmp_path: Path) -> None:
     (tmp_path / "below").mkdir()
     base = qcow2(tmp_path / "below/base")
     image = qcow2(tmp_path / "image", base, name="below/../below/base")
-    files = discover({str(image): "qcow2", str(base): "qcow2"}, [])
+    files = discover({str(image): "qcow2", str(base): "qcow2"}, [], StoredFiles())
     assert [file.path for file in files] == [str(base), str(image)]
     assert files[1].backing == str(base)
 
@@ -56,7 +57,7 @@ def test_a_raw_disk_is_raw_whatever_a_guest_wrote_into_it(tmp_path: Path) -> Non
     image = qcow2(tmp_path / "image", name="/etc/shadow")
     for content in (image.read_bytes(), b"QFI\xfb" + b"\xff" * 508):
         image.write_bytes(content)
-        [file] = discover({str(image): "raw"}, [])
+        [file] = discover({str(image): "raw"}, [], StoredFiles())
         assert (file.format, file.backing, file.virtual_size) == ("raw", None, len(content))
         assert file.role is FileRole.BASE
 
@@ -97,7 +98,7 @@ def test_an_image_of_another_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match="used as qcow2"):
         found(image)
     with pytest.raises(UnsupportedError, match="used as vmdk"):
-        discover({str(image): "vmdk"}, [])
+        discover({str(image): "vmdk"}, [], StoredFiles())
 
 
 def test_a_layer_that_is_missing_is_named(tmp_path: Path) -> None:
