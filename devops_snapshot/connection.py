@@ -116,7 +116,16 @@ def switch_off(domain: Any) -> None:
     while domain.isActive() and _is_starting(domain) and time.monotonic() < deadline:
         time.sleep(0.05)
     if domain.isActive():
+        _destroy(domain)
+
+
+def _destroy(domain: Any) -> None:
+    try:
         domain.destroy()
+    except libvirt.libvirtError as error:
+        ended_meanwhile = error.get_error_code() == libvirt.VIR_ERR_OPERATION_INVALID
+        if not ended_meanwhile or domain.isActive():
+            raise
 
 
 def _is_starting(domain: Any) -> bool:

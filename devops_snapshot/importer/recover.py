@@ -78,11 +78,12 @@ def recover() -> list[Recovered]:
 def _recover(record: Import) -> Recovered:
     making = Making.recorded_in(record)
     try:
-        if _finish(record):
+        refusal = _finish(record)
+        if refusal is None:
             what = "was killed when all was there: its guests were brought back now"
             return Recovered(record, making, what, is_done=True)
         if _undo(record):
-            return Recovered(record, making, "was killed: what it had made is removed")
+            return Recovered(record, making, f"was killed: what it had made is removed{refusal}")
         reason = "it is tried again by the next 'dos.py sync'"
     except (DevopsError, DatabaseError) as error:
         reason = str(error)
@@ -91,21 +92,21 @@ def _recover(record: Import) -> Recovered:
     return Recovered(record, making, f"was killed, and cannot be undone now: {reason}")
 
 
-def _finish(record: Import) -> bool:
-    """Wake the guests if that was all that was left to do; returns whether the import is done."""
+def _finish(record: Import) -> str | None:
+    """Wake the guests if that was all that was left to do; returns why it could not, if so."""
     making = Making.recorded_in(record)
     environment = _environment_of(record)
     if not making.is_made or environment is None:
-        return False
+        return ""
     try:
         if _is_awake(environment, making):
             wake_all(environment, making.wanted_end)
         else:
             awaken(environment, making.current, making.wanted_end)
-    except DevopsError:
-        return False  # then nothing is to be left of it
+    except DevopsError as error:
+        return f", since its guests could not be brought back: {error}"
     close(record, State.DONE)
-    return True
+    return None
 
 
 def _undo(record: Import) -> bool:
