@@ -2,7 +2,8 @@
 
 An image that came from elsewhere must be looked at before ``qemu-img`` or QEMU opens it: its header
 can name any file of the host as backing file or as external data file, and both would be opened.
-Format: ``docs/interop/qcow2.txt`` of QEMU; what is refused here, QEMU refuses as well.
+Format: ``docs/interop/qcow2.txt`` of QEMU; what is refused here, QEMU refuses as well. What QEMU
+would take, but no image of an environment has, is told in :attr:`ImageHeader.faults`.
 """
 
 from __future__ import annotations
@@ -26,13 +27,25 @@ _END = 0
 _BACKING_FORMAT = 0xE2792ACA
 _DATA_FILE = 0x44415441
 _FEATURE_NAMES = 0x6803F857
-_INCOMPATIBLE_DATA_FILE = 1 << 2
+_ENCRYPTION = 0x0537BE77
+_BITMAPS = 0x23852875
+_DIRTY, _INCOMPATIBLE_DATA_FILE, _LONG_L2_ENTRIES = 1 << 0, 1 << 2, 1 << 4
+_KNOWN_FEATURES = (1 << 5) - 1  # dirty, corrupt, data file, kind of compression, long L2 entries
 _MAX_BACKING_NAME = 1023
 _BACKING_AT = 8  # offset in the header
 _BACKING = struct.Struct(">QI")
 
 MAX_HEAD = 1 << 21
 """Bytes of the largest cluster; the header with all that belongs to it is in the first one."""
+
+MAX_VIRTUAL_SIZE = 1 << 46
+"""Bytes. QEMU keeps a bit for each 64 KiB while it merges layers: 128 MiB."""
+
+_MOST_SNAPSHOTS = 1024  # inside an image; QEMU reads all that they say of themselves
+_MOST_MEMORY_STATE = 1 << 40  # bytes of a guest, kept by snapshots behind the end of the disk
+_LARGEST_L1, _LARGEST_REFCOUNT_TABLE = 32 << 20, 8 << 20  # bytes; QEMU's own limits
+_LARGEST_REFCOUNT_BITS = 6
+_LARGEST_COUNTS = 256 << 20  # bytes that QEMU takes to count references again
 
 
 @dataclass(frozen=True)
@@ -46,6 +59,8 @@ class ImageHeader:
     :param data_file: guest data lies in another file
     :param encrypted: the content is encrypted
     :param internal_snapshots: number of snapshots inside the image
+    :param faults: what no image of an environment has: features that QEMU may come to know, tables
+        that take more memory than the disk is worth
     """
 
     format: str
@@ -55,6 +70,7 @@ class ImageHeader:
     data_file: bool = False
     encrypted: bool = False
     internal_snapshots: int = 0
+    faults: tuple[str, ...] = ()
 
     def backing_path(self, image: Path) -> str | None:
         """The backing file of an image at that place: a name is relative to its directory."""
@@ -112,15 +128,22 @@ class _Layout:
     :param cluster: bytes
     :param length: of the header proper, in bytes
     :param incompatible: features
+    :param refcount_bits: the binary logarithm of the bits of a cluster's reference count
+    :param l1_table: first byte in the file, and bytes; likewise the next one
+    :param snapshot_table: first byte
     :param extensions: type to content
     """
 
     cluster: int
     length: int
     incompatible: int
+    refcount_bits: int
     virtual_size: int
     crypt: int
+    l1_table: tuple[int, int]
+    refcount_table: tuple[int, int]
     internal_snapshots: int
+    snapshot_table: int
     backing_file: str | None
     extensions: Mapping[int, bytes]
 
@@ -140,9 +163,45 @@ def _read(image: BinaryIO, *, size: int, name: str) -> ImageHeader:
             backing_format=backing_format.decode() if backing_format else None,
             data_file=bool(layout.incompatible & _INCOMPATIBLE_DATA_FILE)
             or _DATA_FILE in layout.extensions,
-            encrypted=layout.crypt != 0,
+            encrypted=layout.crypt != 0 or _ENCRYPTION in layout.extensions,
             internal_snapshots=layout.internal_snapshots,
+            faults=tuple(_faults(layout, size)),
         )
+
+
+def _faults(layout: _Layout, size: int) -> Iterator[str]:
+    """:param size: bytes of the file"""
+    unknown = layout.incompatible & ~_KNOWN_FEATURES
+    if unknown:
+        yield f"features that are unknown ({unknown:#x})"
+    if _BITMAPS in layout.extensions:
+        yield "bitmaps of changed blocks, which 'qemu-img bitmap --remove' takes out"
+    if layout.virtual_size > MAX_VIRTUAL_SIZE:
+        yield f"a disk of {layout.virtual_size} bytes"
+    if layout.internal_snapshots > _MOST_SNAPSHOTS:
+        yield f"{layout.internal_snapshots} snapshots"
+    end = -(-size // layout.cluster) * layout.cluster
+    tables = (
+        ("a first table", layout.l1_table, _most_of_l1(layout)),
+        ("a refcount table", layout.refcount_table, _LARGEST_REFCOUNT_TABLE),
+        ("a table of snapshots", (layout.snapshot_table, 0), 0),
+    )
+    for what, (start, length), most in tables:
+        if length > most:
+            yield f"{what} of {length} bytes"
+        elif start + length > end:
+            yield f"{what} outside of the file"
+    counts = (end // layout.cluster << layout.refcount_bits) // 8
+    if layout.incompatible & _DIRTY and counts > _LARGEST_COUNTS:
+        yield f"{counts} bytes of reference counts to be repaired"
+
+
+def _most_of_l1(layout: _Layout) -> int:
+    """Bytes; a table that grows becomes half as long again."""
+    entry = 16 if layout.incompatible & _LONG_L2_ENTRIES else 8
+    covered = layout.cluster // entry * layout.cluster
+    entries = -(-(layout.virtual_size + _MOST_MEMORY_STATE) // covered)
+    return min(_LARGEST_L1, 2 * 8 * entries)
 
 
 @contextmanager
@@ -159,10 +218,12 @@ def _layout(image: BinaryIO) -> _Layout:
     if magic != MAGIC or version not in (2, 3) or not 9 <= cluster_bits <= 21:
         raise ValueError(f"version {version}, cluster bits {cluster_bits}")
     cluster = 1 << cluster_bits
-    incompatible, length = 0, _HEADER.size
+    incompatible, refcount_bits, length = 0, 4, _HEADER.size
     if version == 3:
         features = _V3_FEATURES.unpack(image.read(_V3_FEATURES.size))
-        incompatible, length = features[0], features[4]
+        incompatible, refcount_bits, length = features[0], *features[3:]
+        if refcount_bits > _LARGEST_REFCOUNT_BITS:
+            raise ValueError(f"reference counts of 2^{refcount_bits} bits")
         if not _HEADER.size + _V3_FEATURES.size <= length <= cluster:
             raise ValueError(f"header of {length} bytes")
     if backing_offset > cluster:
@@ -172,9 +233,13 @@ def _layout(image: BinaryIO) -> _Layout:
         cluster=cluster,
         length=length,
         incompatible=incompatible,
+        refcount_bits=refcount_bits,
         virtual_size=size,
         crypt=crypt,
+        l1_table=(fields[8], 8 * fields[7]),
+        refcount_table=(fields[9], cluster * fields[10]),
         internal_snapshots=fields[11],
+        snapshot_table=fields[12],
         backing_file=_backing_name(image, backing_offset, backing_size, cluster),
         extensions=dict(_extensions(image, length, backing_offset or cluster)),
     )

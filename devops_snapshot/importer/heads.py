@@ -56,6 +56,13 @@ def check_image(file: File, content: LayerSource) -> None:
         raise FormatError(f"{file.name} is {header.format}, the manifest says {file.format}")
     if header.data_file or header.encrypted:
         raise FormatError(f"{file.name} is encrypted or keeps its data in another file")
+    for fault in header.faults:
+        raise FormatError(f"{file.name} has {fault}, which no image of fuel-devops has")
+    if file.virtual_size not in (None, header.virtual_size):
+        raise FormatError(
+            f"{file.name} is a disk of {header.virtual_size} bytes, "
+            f"the manifest says {file.virtual_size}"
+        )
     if (header.backing_file is None) != (file.backing is None):
         raise FormatError(
             f"{file.name} stands on {header.backing_file!r}, the manifest says {file.backing!r}"
@@ -67,7 +74,9 @@ def _memory_head(plan: Plan, file: File, content: LayerSource) -> bytes:
     definition = _definition_at(plan, file)
     head = content.pread(0, min(content.size, memory_header.MAX_SIZE))
     header = memory_header.MemoryHeader.unpack(head)  # nothing else is given to libvirt
-    if definition is None or plan.choices.name is None:
+    if definition is None:
+        return b""
+    if plan.choices.name is None and not header.is_behind_other_filters(definition):
         return b""
     return header.like(definition, paths=plan.paths).pack()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import tests.devops.databases  # noqa: F401 # sets Django up
 from devops_snapshot.store import LayerKind
 from tests.store.place import CHUNK, export, make_file, noise, opened
 from tests.store.saved_memory import PAGE, RAM, pages, saved
