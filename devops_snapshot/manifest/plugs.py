@@ -1,4 +1,4 @@
-"""Which networks the cards of a machine are plugged into."""
+"""Which networks the cards of a machine are plugged into, and behind which filters."""
 
 from __future__ import annotations
 
@@ -33,3 +33,14 @@ def name_networks(root: etree._Element, networks: Mapping[str, str]) -> None:
             interface.set("type", "network")
             source.clear()
             source.set("network", name)
+
+
+def name_filters(root: etree._Element, filters: Mapping[str, str]) -> None:
+    """Call filters in place as a manifest does, where they are called otherwise here.
+
+    :param root: any document with ``<interface>`` in it
+    :param filters: names here to names in the manifest
+    """
+    for reference in root.iterfind(".//interface/filterref[@filter]"):
+        name = reference.get("filter", "")
+        reference.set("filter", filters.get(name, name))

@@ -17,8 +17,36 @@ from ..models import IsolatedNetwork
 from ..snapshot.domain_xml import parse, serialise
 from ..snapshot.metadata import SnapshotMetadata
 from . import document
-from .nwfilters import filter_of_interface, filter_of_network
-from .plugs import name_networks, plain_mac
+from .nwfilters import filter_of_interface, filter_of_network, interface_filter_name
+from .plugs import name_filters, name_networks, plain_mac
+from .spelled import original_mac, original_subnet, without_note
+
+
+@dataclass(frozen=True)
+class _Plugs:
+    """What cards are plugged into, as manifests call it.
+
+    :param networks: as :func:`networks_by_mac`
+    :param filters: names of filters here to those in the manifest, where they differ
+    """
+
+    networks: Mapping[str, str]
+    filters: Mapping[str, str]
+
+    @classmethod
+    def of(cls, environment: Any) -> _Plugs:
+        cards = [card for node in environment.get_nodes() for card in node.interface_set.all()]
+        here = {card.id: filter_of_interface(card) for card in cards}
+        filters = {
+            found.name: _renamed(found, card).name
+            for card in cards
+            if (found := here[card.id]) is not None
+        }
+        return cls(networks_by_mac(environment), filters)
+
+    def name_in(self, root: etree._Element) -> None:
+        name_networks(root, self.networks)
+        name_filters(root, self.filters)
 
 
 @dataclass(frozen=True)
@@ -45,18 +73,22 @@ def read_environment(
     :param volumes: ids of the volumes that are exported
     :raises UnsupportedError: a network filter has rules of somebody's own
     """
-    networks = networks_by_mac(environment)
+    plugs = _Plugs.of(environment)
     return document.Environment(
         id=environment.id,
         name=environment.name,
         created=environment.created,
         address_pools=tuple(
             document.AddressPool(
-                id=pool.id, name=pool.name, net=pool.net, created=pool.created, params=pool.params
+                id=pool.id,
+                name=pool.name,
+                net=original_subnet(pool.params, pool.net),
+                created=pool.created,
+                params=without_note(pool.params),
             )
             for pool in environment.get_address_pools()
         ),
-        groups=tuple(_group(group, parts, volumes, networks) for group in environment.get_groups()),
+        groups=tuple(_group(group, parts, volumes, plugs) for group in environment.get_groups()),
     )
 
 
@@ -73,7 +105,7 @@ def networks_by_mac(environment: Any) -> dict[str, str]:
 
 
 def _group(
-    group: Any, parts: Mapping[int, NodeParts], volumes: set[int], networks: Mapping[str, str]
+    group: Any, parts: Mapping[int, NodeParts], volumes: set[int], plugs: _Plugs
 ) -> document.Group:
     driver = group.driver
     return document.Group(
@@ -91,7 +123,7 @@ def _group(
             for pool in group.get_network_pools()
         ),
         volumes=_volumes(group.get_volumes(), volumes),
-        nodes=tuple(_node(node, parts[node.id], volumes, networks) for node in group.get_nodes()),
+        nodes=tuple(_node(node, parts[node.id], volumes, plugs) for node in group.get_nodes()),
     )
 
 
@@ -109,10 +141,8 @@ def _volumes(rows: Any, wanted: set[int]) -> tuple[document.Volume, ...]:
     )
 
 
-def _node(
-    node: Any, parts: NodeParts, volumes: set[int], networks: Mapping[str, str]
-) -> document.Node:
-    name_networks(parts.definition, networks)
+def _node(node: Any, parts: NodeParts, volumes: set[int], plugs: _Plugs) -> document.Node:
+    plugs.name_in(parts.definition)
     return document.Node(
         id=node.id,
         name=node.name,
@@ -141,27 +171,35 @@ def _node(
             if row.id in parts.disks
         ),
         domain_xml=serialise(parts.definition),
-        snapshots=tuple(_snapshot(snapshot, networks) for snapshot in parts.snapshots),
+        snapshots=tuple(_snapshot(snapshot, plugs) for snapshot in parts.snapshots),
     )
 
 
 def _interface(row: Any) -> document.Interface:
+    found = filter_of_interface(row)
     return document.Interface(
         id=row.id,
         label=row.label,
-        mac_address=row.mac_address,
+        mac_address=original_mac(row.params, row.mac_address),
         type=row.type,
         model=row.model,
         l2_network_device=row.l2_network_device_id,
-        params=row.params,
+        params=without_note(row.params),
         addresses=tuple(str(a.ip_address) for a in row.address_set.order_by("id")),
-        nwfilter=filter_of_interface(row),
+        nwfilter=None if found is None else _renamed(found, row),
     )
 
 
-def _snapshot(snapshot: SnapshotMetadata, networks: Mapping[str, str]) -> document.Snapshot:
+def _renamed(nwfilter: document.NwFilter, card: Any) -> document.NwFilter:
+    """The filter of a network card, which is called after its address."""
+    mac = original_mac(card.params, card.mac_address)
+    name = interface_filter_name(nwfilter.includes or "", mac)
+    return nwfilter if mac == card.mac_address else nwfilter.model_copy(update={"name": name})
+
+
+def _snapshot(snapshot: SnapshotMetadata, plugs: _Plugs) -> document.Snapshot:
     root = parse(snapshot.xml)
-    name_networks(root, networks)
+    plugs.name_in(root)
     return document.Snapshot(
         name=snapshot.name,
         parent=snapshot.parent,

@@ -109,6 +109,15 @@ class MemoryHeader:
         numbers = (_VERSION, self.room, self.was_running, self.stream_format, offset)
         return _FIXED.pack(_MAGIC, *numbers, b"") + content.ljust(self.room, b"\0")
 
+    def is_behind_other_filters(self, definition: etree._Element) -> bool:
+        """Whether this tells of the same domain, but of other network filters.
+
+        :raises FormatError: what is in the file is no definition
+        """
+        root = _definition(self.definition)
+        same = all(_only(root, tag).text == _only(definition, tag).text for tag in ("name", "uuid"))
+        return same and _filters(root) != _filters(definition)
+
     def like(
         self, definition: etree._Element, *, paths: Mapping[str, str] | None = None
     ) -> MemoryHeader:
@@ -146,6 +155,12 @@ def _definition(xml: str) -> etree._Element:
     if root.tag != "domain":
         raise FormatError("the definition in a memory file is not that of a domain")
     return root
+
+
+def _filters(root: etree._Element) -> list[str]:
+    """Of all cards."""
+    references = root.iterfind("devices/interface/filterref")
+    return sorted(reference.get("filter", "") for reference in references)
 
 
 def _only(root: etree._Element, tag: str) -> etree._Element:

@@ -13,8 +13,9 @@ from itertools import chain, product
 
 from lxml import etree
 
-from ...manifest.document import Interface, Manifest, Node
+from ...manifest.document import AddressPool, Interface, Manifest, Node
 from ...manifest.nwfilters import interface_filter_name
+from ...manifest.spelled import keeping
 from .macs import plain_mac
 from .parts import with_definitions, with_nodes
 
@@ -46,22 +47,30 @@ def spelled_apart(
 
     taken_macs, taken_subnets = set(macs), set(subnets)
     manifest = with_nodes(manifest, of_node)
-    pools = tuple(
-        pool.model_copy(update={"net": _free(_subnets(pool.net), taken_subnets)})
-        for pool in manifest.environment.address_pools
-    )
+    pools = tuple(_spelled_pool(pool, taken_subnets) for pool in manifest.environment.address_pools)
     environment = manifest.environment.model_copy(update={"address_pools": pools})
     return manifest.model_copy(update={"environment": environment})
 
 
 def _spelled(interface: Interface, taken: set[str]) -> Interface:
     """The row in other letters, and its filter, which is called after it."""
-    mac = _free(_macs(interface.mac_address), taken)
+    original = interface.mac_address
+    mac = _free(_macs(original), taken)
+    if mac == original:
+        return interface
     there = interface.nwfilter
     if there is not None:
         name = interface_filter_name(there.includes or "", mac)
         there = there.model_copy(update={"name": name})
-    return interface.model_copy(update={"mac_address": mac, "nwfilter": there})
+    params = keeping(interface.params, original)
+    return interface.model_copy(update={"mac_address": mac, "nwfilter": there, "params": params})
+
+
+def _spelled_pool(pool: AddressPool, taken: set[str]) -> AddressPool:
+    net = _free(_subnets(pool.net), taken)
+    if net == pool.net:
+        return pool
+    return pool.model_copy(update={"net": net, "params": keeping(pool.params, pool.net)})
 
 
 def _with_filters(node: Node, renamed: Mapping[str, str]) -> Node:
