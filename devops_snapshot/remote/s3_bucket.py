@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from devops_snapshot.errors import NotFoundError, StorageError
 
+from .interface import require_moderate
 from .patience import persistently
 from .s3_errors import EXISTS, MISSING, clear_errors, code_of, no_credentials, not_s3
 from .s3_upload import WRITER
@@ -119,7 +120,10 @@ class Bucket:
         return None if found is None else _head(found)
 
     def get(self, key: str, offset: int, length: int | None) -> bytes:
-        """Return bytes of an object, fewer only where it ends; go on where a connection broke."""
+        """Return bytes of an object, fewer only where it ends; go on where a connection broke.
+
+        :raises FormatError: all are wanted, and they are too many to be read as a whole
+        """
         received = bytearray()
 
         def attempt() -> None:
@@ -146,8 +150,13 @@ class Bucket:
         with closing(answer["Body"]) as body:
             if _REVOKED in answer["Metadata"]:
                 raise NotFoundError(f"s3://{self.name}/{key} does not exist any more")
-            for block in body.iter_chunks(_READ_BLOCK):
+            for block in body.iter_chunks(_READ_BLOCK):  # perhaps without end, whatever was asked
                 received += block
+                if length is None:
+                    require_moderate(len(received), f"s3://{self.name}/{key}")
+                elif len(received) >= length:
+                    del received[length:]
+                    return
 
     def put_marker(self, key: str) -> None:
         """Make an empty object, unless there is one."""

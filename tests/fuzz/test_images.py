@@ -216,7 +216,7 @@ def test_is_refused(tmp_path: Path, field: tuple[int, str, int], told: str) -> N
 def test_extensions_that_name_more_are_refused(tmp_path: Path, kind: int) -> None:
     path = tmp_path / "image"
     path.write_bytes(changed("compat=1.1", (112, "I", kind)))
-    with pytest.raises(FormatError, match="encrypted or keeps|bitmaps"):
+    with pytest.raises(FormatError, match=r"encrypted or keeps|bitmaps"):
         check(path)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from mypy_boto3_s3.type_defs import CopySourceTypeDef
 
-from devops_snapshot.errors import NotFoundError, StorageError, UsageError
+from devops_snapshot.errors import FormatError, NotFoundError, StorageError, UsageError
 from devops_snapshot.remote import (
     AccessError,
     Remote,
@@ -22,6 +22,7 @@ from devops_snapshot.remote import (
     patience,
     require_exclusive_creation,
 )
+from devops_snapshot.remote.s3_bucket import Bucket
 
 from .s3_proxy import Proxy, Request, running_proxy
 from .s3_server import OTHER, S3Server
@@ -309,3 +310,51 @@ def test_boto_is_loaded_only_when_used() -> None:
         "assert not {'boto3', 'botocore', 'paramiko'} & sys.modules.keys()\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+class Endless(http.server.BaseHTTPRequestHandler):
+    """Whatever is asked for, zeros until nobody wants more."""
+
+    sent = 0
+
+    def do_GET(self) -> None:
+        self.send_response(206)
+        self.send_header("Content-Length", str(1 << 40))
+        self.send_header("ETag", '"x"')
+        self.end_headers()
+        block = bytes(MIB)
+        try:
+            while True:
+                self.wfile.write(block)
+                type(self).sent += MIB
+        except OSError:
+            self.close_connection = True
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nobody reads it."""
+
+
+@pytest.fixture
+def endless(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setattr(Endless, "sent", 0)
+        bucket = Bucket("bucket")
+        yield bucket
+        bucket.close()
+        server.shutdown()
+        thread.join()
+
+
+def test_an_object_without_end_is_not_read_to_its_end(endless: Bucket) -> None:
+    with pytest.raises(FormatError, match="100663296 at most make sense"):
+        endless.get("object", 0, None)
+    assert Endless.sent < 200 * MIB
+
+
+def test_no_more_is_taken_than_was_asked_for(endless: Bucket) -> None:
+    assert endless.get("object", 7, 1000) == bytes(1000)
+    assert endless.get("object", 0, 2 * MIB + 1) == bytes(2 * MIB + 1)
+    assert Endless.sent < 100 * MIB
