@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from copy import deepcopy
+from functools import cache
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast, overload
 
 from django.db import models
@@ -164,26 +165,28 @@ class ParamedModel(models.Model):
     @classmethod
     def get_defined_params(cls) -> list[str]:
         """Names of all parameters, those of the driver's class first."""
-        return list(cls._param_fields())
-
-    @classmethod
-    def _param_fields(cls) -> dict[str, ParamField[Any] | ParamMultiField]:
-        fields: dict[str, ParamField[Any] | ParamMultiField] = {}
-        for base in cls.__mro__:
-            for name, value in vars(base).items():
-                if isinstance(value, (ParamField, ParamMultiField)):
-                    fields.setdefault(name, value)
-        return fields
+        return list(_fields_of(cls))
 
     def set_default_params(self) -> None:
         """Fill in what ``params`` lacks."""
         self.params.setdefault("_class", self.class_path)
-        for field in self._param_fields().values():
+        for field in _fields_of(type(self)).values():
             field.complete(self.params)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         self.set_default_params()
         super().save(*args, **kwargs)
+
+
+@cache
+def _fields_of(model: type[ParamedModel]) -> Mapping[str, ParamField[Any] | ParamMultiField]:
+    """Asked for with every row, and the same as long as the process lives."""
+    fields: dict[str, ParamField[Any] | ParamMultiField] = {}
+    for base in model.__mro__:
+        for name, value in vars(base).items():
+            if isinstance(value, (ParamField, ParamMultiField)):
+                fields.setdefault(name, value)
+    return fields
 
 
 _MODELS: dict[str, type[ParamedModel]] = {}
