@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import getpass
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ import libvirt
 from lxml import etree
 
 from .. import __version__
+from ..account import user_name
 from ..hypervisor import asking
 from ..models import IsolatedNetwork
 from ..snapshot.domain_xml import parse, serialise
@@ -295,7 +295,7 @@ def provenance(*, description: str) -> document.Provenance:
     """This process, now."""
     return document.Provenance(
         tool=f"devops_snapshot {__version__}",
-        user=getpass.getuser(),
+        user=user_name(),
         created=datetime.datetime.now(datetime.timezone.utc),
         description=description,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import logging
 import os
 import socket
@@ -15,6 +14,7 @@ from typing import Any
 import paramiko
 from paramiko.ssh_exception import NoValidConnectionsError
 
+from devops_snapshot.account import user_name
 from devops_snapshot.errors import StorageError
 
 from .host_keys import RejectUnknown, changed_key, load_known_hosts
@@ -61,7 +61,7 @@ def resolve(location: Location) -> Host:
     return Host(
         name=settings["hostname"],
         port=int(settings.get("port", 22)),
-        user=settings.get("user") or getpass.getuser(),
+        user=settings.get("user") or user_name(),
         settings=dict(settings),
     )
 

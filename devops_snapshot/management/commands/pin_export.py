@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 import socket
 from typing import Any
 
 from django.core.management.base import CommandParser
 
+from ...account import user_name
 from ...console import DevopsCommand
 from ...remote import connect
 from ...store import Repository, pin_export, pinned_by
@@ -35,7 +34,7 @@ class Command(DevopsCommand):
         parser.add_argument("--json", action="store_true", help="for programs: the ids")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        by = options["by"] or f"{_user()}@{socket.gethostname()}"
+        by = options["by"] or f"{user_name()}@{socket.gethostname()}"
         with connect(storage_url(options, self.stderr.write)) as remote:
             repository = Repository.open(remote)
             before = pinned_by(repository)
@@ -61,11 +60,3 @@ def _told(export_id: str, before: str | None) -> str:
     if before is None:
         return f"Pinned {export_id}"
     return f"{export_id} was pinned already" + (f", by {before}" if before else "")
-
-
-def _user() -> str:
-    """The user's name, or the number of one who has none, as in a container."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.geteuid())
