@@ -2,6 +2,7 @@
 
 They come through the layer cache. Each is made beside the pool first, with the first bytes that it
 needs here; when all are, they get their names in the pool, at once, and never that of another file.
+Where we may make no files in the pool, libvirt does that for us: see :mod:`~.uploads`.
 """
 
 from __future__ import annotations
@@ -21,20 +22,20 @@ from ..snapshot.domain_xml import disks_of
 from ..snapshot.metadata import parse_snapshot
 from ..snapshot.undo import Undo
 from ..store import FileAtHand, ImportSession, LayerId
+from ..volumes import VolumeAtHand
 from .heads import check_image, format_of, head_of
+from .journal import Journal
 from .layer_cache import LayerCache, is_same
 from .plan import Plan
 from .target import Target
+from .uploads import upload_all
 
 _QEMU_IMG_SECONDS = 60
 
 
-def fetch_files(
-    plan: Plan, session: ImportSession, progress: Progress, undo: Undo, *, bench: Path
-) -> None:
+def fetch_files(plan: Plan, session: ImportSession, progress: Progress, journal: Journal) -> None:
     """Fetch every file, check what it is, and let the chains hang together here.
 
-    :param bench: a directory for files that are being made, on the pool's file system
     :raises FormatError: an image is not what the manifest says, or points outside the pool
     :raises StorageError: the storage node cannot be reached, or there is no room here
     """
@@ -42,10 +43,11 @@ def fetch_files(
     _check_sizes(files, session)
     cache = LayerCache.of(plan.target)
     cache.fetch(session, layers_of(plan.manifest, without=plan.shared), progress)
-    written = _written_to(plan.manifest)
+    are_ours = plan.target.files_are_ours
+    written = _written_to(plan.manifest) if are_ours else frozenset()
     made: list[tuple[Path, Path]] = []
     for number, file in enumerate(files):
-        draft = bench / str(number)
+        draft = journal.bench / str(number)
         made.append((draft, Path(plan.paths[file.path])))
         if file.layer is None:
             _make_blank(plan, file, draft)
@@ -54,7 +56,10 @@ def fetch_files(
         with cache.opened(session, layer) as content:
             head = head_of(plan, file, content)
         cache.take(session, layer, draft, head=head, is_written=file.path in written)
-    _place(plan, made, undo)
+    if are_ours:
+        _place(plan, made, journal.undo)
+    else:
+        upload_all(made, plan.target, journal, progress)
 
 
 def layers_of(manifest: Manifest, *, without: frozenset[str] = frozenset()) -> list[LayerId]:
@@ -79,16 +84,28 @@ def shared_files(manifest: Manifest, session: ImportSession, target: Target) -> 
     return frozenset(
         file.path
         for file in manifest.files
-        if file.role is FileRole.BASE and file.path not in owned and pool.is_local(target)
-        if _is_there(file, session, target.directory / file.name)
+        if file.role is FileRole.BASE and file.path not in owned
+        if _is_there(file, session, target, target.directory / file.name)
     )
 
 
-def _is_there(file: File, session: ImportSession, path: Path) -> bool:
-    if file.layer is None or not is_same(session.layer(LayerId(file.layer)), path):
+def _is_there(file: File, session: ImportSession, target: Target, path: Path) -> bool:
+    if file.layer is None:
         return False
-    with FileAtHand.open(path) as content:
-        check_image(file, content)
+    layer = session.layer(LayerId(file.layer))
+    if pool.is_local(target) and os.access(path, os.R_OK):
+        if not is_same(layer, path):
+            return False
+        with FileAtHand.open(path) as content:
+            check_image(file, content)
+            return True
+    volume = pool.volume_at(target, path)
+    if volume is None:
+        return False
+    with VolumeAtHand.open(volume) as read:
+        if not layer.is_in(read):
+            return False
+        check_image(file, read)
     return True
 
 

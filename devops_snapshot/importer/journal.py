@@ -3,7 +3,8 @@
 A failure or Ctrl-C is undone by the import itself. If it is killed, the record of it in the
 database says what there may be of it; it holds the lock of its environment, so whoever gets that
 lock knows that it is dead: see :mod:`~.recover`. The files are ours if they are the same as those
-on the *bench*, where they were made and stay until the end.
+on the *bench*, where they were made and stay until the end. Those that libvirt makes for us begin
+with a *mark*: see :mod:`~.uploads`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from .layer_cache import DONE, LayerCache
 from .plan import Plan
 from .target import Target
 
+_MARK = "devops_snapshot import "
 _MACHINE_ID = Path("/etc/machine-id")
 
 
@@ -44,6 +46,9 @@ class Making:
     :param ending: value of an :class:`~.choices.Ending`
     :param choices: all that the user has chosen, in writing
     :param is_made: all is there, and the guests are to be woken
+    :param mark: what files begin with that libvirt is making for us
+    :param uploads: these, by their paths in the pool: bytes, and what tells their first bytes where
+        they are about to be finished
     """
 
     environment: str
@@ -58,6 +63,8 @@ class Making:
     ending: str
     choices: str
     is_made: bool = False
+    mark: str = ""
+    uploads: Mapping[str, tuple[int, str | None]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, plan: Plan) -> Making:
@@ -77,6 +84,7 @@ class Making:
             current=manifest.current,
             ending=plan.choices.ending.value,
             choices=repr(plan.choices),
+            mark=f"{_MARK}{secrets.token_hex(16)}",
         )
 
     @classmethod
@@ -115,8 +123,27 @@ class Journal:
 
     def all_is_made(self) -> None:
         """From now on, whoever finds it killed wakes the guests instead of undoing all."""
-        self._making = replace(self._making, is_made=True)
-        self._record.making = asdict(self._making)
+        self._note(replace(self._making, is_made=True))
+
+    @property
+    def mark(self) -> bytes:
+        return self._making.mark.encode()
+
+    def about_to_make(self, path: str, size: int) -> None:
+        """libvirt is to make that file in the pool now."""
+        self._note_upload(path, size, None)
+
+    def about_to_finish(self, path: str, digest: str) -> None:
+        """All of it is there but for its first bytes."""
+        self._note_upload(path, self._making.uploads[path][0], digest)
+
+    def _note_upload(self, path: str, size: int, digest: str | None) -> None:
+        uploads = {**self._making.uploads, path: (size, digest)}
+        self._note(replace(self._making, uploads=uploads))
+
+    def _note(self, making: Making) -> None:
+        self._making = making
+        self._record.making = asdict(making)
         self._record.save()
 
     def begin(self) -> None:

@@ -11,7 +11,7 @@ from django.apps import apps
 
 from ..errors import CannotError, ConflictError
 from ..manifest import Manifest
-from .checks import Scene, check_everything
+from .checks import Room, Scene, check_everything
 from .choices import Choices
 from .findings import Finding, Verdict
 from .reshape import notes, reshape, spelled_apart
@@ -83,15 +83,13 @@ def make_plan(
     choices: Choices,
     *,
     in_place: frozenset[str],
-    to_write: int,
-    spare: int,
+    room: Room,
 ) -> Plan:
     """Settle what comes and where the files go, and check everything.
 
     :param exported: checked by :func:`~..manifest.check.check_manifest`
     :param in_place: exported files that are here already and will be used as they are
-    :param to_write: bytes that the files will take in the storage pool
-    :param spare: bytes that will be given up there if need be
+    :param room: that the files will take
     :raises NotFoundError: the export has no such node or snapshot
     """
     manifest = _beside_others(reshape(exported, choices), choices)
@@ -101,8 +99,7 @@ def make_plan(
         target=target,
         paths=place_files(manifest, target.directory),
         in_place=in_place,
-        to_write=to_write,
-        spare=spare,
+        room=room,
     )
     findings = (*check_everything(scene), *notes(exported, manifest, choices))
     return Plan(

@@ -35,6 +35,7 @@ from .machines import remove_domain
 from .networks import remove_network
 from .nwfilters import remove_nwfilter
 from .rows import remove_rows
+from .uploads import remains
 
 
 @dataclass(frozen=True)
@@ -178,17 +179,23 @@ def _remove_networks(making: Making) -> None:
 
 def _remove_files(making: Making) -> None:
     """Those that came, and overlays on them for which there was no row yet."""
-    ours = set(_files_on_bench(making))
+    pool.refresh(making.target)
+    uploaded, linked = dict(remains(making)), set(_files_on_bench(making))
     for image in images_of(making.target).values():
-        if image.backing in ours and image.path not in making.files:
+        if image.backing in {*uploaded, *linked} and image.path not in making.files:
             pool.remove_file(making.target, image.path)
-    for path in ours:
+    for path in linked:
         Path(path).unlink(missing_ok=True)
+    for path, volume in uploaded.items():
+        with asking(f"deleting {path}"):
+            volume.delete()
     pool.refresh(making.target)
 
 
 def _files_on_bench(making: Making) -> Iterator[str]:
     """Paths in the pool at which there is a file of the bench."""
+    if making.uploads:
+        return
     bench = Path(making.bench)
     for directory in (bench, bench.with_suffix(DONE)):
         if not directory.is_dir():

@@ -8,8 +8,9 @@ disk its fresh overlay and lets the guests run on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from django.db import transaction
 
@@ -21,13 +22,14 @@ from ..manifest.check import check_manifest
 from ..models import Import, StorageNode
 from ..progress import Progress, Quiet
 from ..remote import connect
-from ..store import ImportSession, Repository
+from ..store import ImportSession, LayerId, Repository
 from .awaken import awaken
+from .checks import InCache, Room
 from .choices import Choices
 from .choose import choose_export
 from .files import fetch_files, layers_of, shared_files
 from .journal import making
-from .layer_cache import LayerCache
+from .layer_cache import LayerCache, data_size
 from .machines import define_machine
 from .networks import define_networks, join_networks, keep_originals
 from .nwfilters import define_nwfilters
@@ -88,7 +90,7 @@ def import_environment(
                 record.environment_name = earlier.record.environment_name
                 record.environment_id = earlier.record.environment_id
                 return record
-        reading = repository.reading(entry.id, scratch=target.directory)
+        reading = repository.reading(entry.id, scratch=_scratch(target))
         with reading as session, _counted(record, session):
             exported = Manifest.from_json(session.manifest)
             record.environment_name = _tellable(choices.name or exported.environment.name)
@@ -100,6 +102,11 @@ def import_environment(
                 plan.require_possible()
                 _carry_out(plan, session, progress or Quiet(), record)
     return record
+
+
+def _scratch(target: Target) -> Path:
+    """Where much can be kept while the import lasts."""
+    return target.directory if target.files_are_ours else LayerCache.of(target).made()
 
 
 def _tellable(name: str) -> str:
@@ -118,9 +125,18 @@ def _plan(exported: Manifest, session: ImportSession, target: Target, choices: C
         target,
         choices,
         in_place=in_place,
-        to_write=cache.missing(session, layers),
-        spare=cache.spare(keep=layers),
+        room=_room(target, cache, session, layers),
     )
+
+
+def _room(
+    target: Target, cache: LayerCache, session: ImportSession, layers: Collection[LayerId]
+) -> Room:
+    missing, spare = cache.missing(session, layers), cache.spare(keep=layers)
+    if target.files_are_ours:
+        return Room(to_write=missing, spare=spare)
+    in_cache = InCache(str(cache.workshop), to_write=missing, free=cache.room() + spare)
+    return Room(to_write=sum(data_size(session, layer) for layer in layers), in_cache=in_cache)
 
 
 @contextmanager
@@ -135,7 +151,7 @@ def _counted(record: Import, session: ImportSession) -> Iterator[None]:
 
 def _carry_out(plan: Plan, session: ImportSession, progress: Progress, record: Import) -> None:
     with making(record, plan) as journal:
-        fetch_files(plan, session, progress, journal.undo, bench=journal.bench)
+        fetch_files(plan, session, progress, journal)
         with held_back() as interrupts:
             define_nwfilters(plan, journal.undo)
             networks = define_networks(plan, journal.undo)

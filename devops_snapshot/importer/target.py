@@ -16,6 +16,7 @@ from ..errors import HypervisorError
 from ..hypervisor import asking
 from ..snapshot.domain_xml import parse
 from ..snapshot.pool import pool_directory
+from ..volumes import are_ours
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,11 @@ class Target:
     def directory(self) -> Path:
         """Where the pool's files are."""
         return pool_directory(self)
+
+    @cached_property
+    def files_are_ours(self) -> bool:
+        """Whether we make files in the pool ourselves; else libvirt does."""
+        return are_ours(self, self.directory)
 
     @cached_property
     def _capabilities(self) -> etree._Element:

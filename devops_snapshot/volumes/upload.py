@@ -7,7 +7,7 @@ killed, and lets nobody take it for an image: a header names other files.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -21,7 +21,6 @@ from ..connection import EXISTS_CODES, one_line
 from ..contract import Pool
 from ..errors import ConflictError, HypervisorError, StorageError
 from ..hypervisor import asking
-from ..interrupts import Heed, heed_nothing
 from ..store import LayerSource
 from .download import read_volume
 from .volume_state import VolumeState
@@ -38,10 +37,8 @@ class Opening:
     data: bytes
 
     @classmethod
-    def of(cls, content: LayerSource, head: bytes) -> Opening:
-        """:param head: takes the place of the first bytes of the content"""
-        length = min(content.size, max(len(head), _OPENING))
-        return cls(head + content.pread(len(head), length - len(head)))
+    def of(cls, content: LayerSource) -> Opening:
+        return cls(content.pread(0, min(content.size, _OPENING)))
 
     @property
     def digest(self) -> str:
@@ -80,14 +77,18 @@ class NewVolume:
             raise HypervisorError(f"{path} cannot be made: {one_line(error)}") from error
         return cls(volume, size)
 
-    def fill(self, content: LayerSource, *, mark: bytes, opening: Opening, heed: Heed) -> None:
+    def fill(
+        self, content: LayerSource, *, mark: bytes, opening: Opening, told: Callable[[int], None]
+    ) -> None:
         """Write all of the content but for its opening, in whose place the mark is.
 
+        :param told: called with the bytes of each piece before it is written; whatever it raises
+            ends the writing
         :raises StorageError: there is no room
         :raises HypervisorError: libvirt says that it could not write
         """
         length = len(opening.data)
-        end = self._write(_pieces(content, mark[:length].ljust(length, b"\0")), self._size, heed)
+        end = self._write(_pieces(content, mark[:length].ljust(length, b"\0")), self._size, told)
         start = max(length, end - _TAIL)
         self._check(start, content.pread(start, max(0, end - start)))
 
@@ -96,7 +97,7 @@ class NewVolume:
 
         :raises StorageError: as :meth:`fill`; likewise HypervisorError
         """
-        self._write([(0, opening.data)], len(opening.data), heed_nothing)
+        self._write([(0, opening.data)], len(opening.data), _tell_nobody)
         self._check(0, opening.data)
 
     def remove(self) -> None:
@@ -109,7 +110,9 @@ class NewVolume:
                     f"{self._volume.path()} cannot be deleted: {one_line(error)}"
                 ) from error
 
-    def _write(self, pieces: Iterable[tuple[int, bytes]], size: int, heed: Heed) -> int:
+    def _write(
+        self, pieces: Iterable[tuple[int, bytes]], size: int, told: Callable[[int], None]
+    ) -> int:
         """Write the first bytes of the file; returns where the last piece ends.
 
         :param pieces: with their offsets, ascending; the rest stays a hole
@@ -120,7 +123,7 @@ class NewVolume:
             self._volume.upload(stream, 0, size, libvirt.VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM)
             try:
                 for offset, data in pieces:
-                    heed()
+                    told(len(data))
                     if offset > end:
                         stream.sendHole(offset - end)
                     _send(stream, data)
@@ -165,6 +168,10 @@ def is_ours(volume: Any, *, size: int, mark: bytes, digest: str | None) -> bool:
         if Opening(read_volume(volume, 0, length)).digest == digest:
             return True
     return read_volume(volume, 0, len(mark)) == mark[:size]
+
+
+def _tell_nobody(_: int) -> None:
+    pass
 
 
 def _pieces(content: LayerSource, first: bytes) -> Iterator[tuple[int, bytes]]:

@@ -11,16 +11,18 @@ from .huge_pages import check_huge_pages
 from .links import check_links
 from .machine import check_machine, check_versions
 from .names import check_names
-from .scene import Scene
+from .rights import check_rights
+from .scene import InCache, Room, Scene
 from .storage import check_storage
 
-__all__ = ["Scene", "check_everything"]
+__all__ = ["InCache", "Room", "Scene", "check_everything"]
 
 _CHECKS = (
     (check_names, ("environment", "domains", "networks", "network filters")),
     (check_addresses, ("MAC addresses", "subnets", "host routes")),
     (check_links, ("host devices",)),
     (check_storage, ("files", "room")),
+    (check_rights, ("rights",)),
     (check_machine, ("emulator", "machine type", "CPU")),
     (check_huge_pages, ("huge pages",)),
     (check_versions, ("versions",)),

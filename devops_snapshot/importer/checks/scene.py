@@ -20,14 +20,41 @@ from ..target import Target
 
 
 @dataclass(frozen=True)
+class InCache:
+    """What a layer cache needs that does not lie beside the storage pool.
+
+    :param where: its directory
+    :param to_write: bytes that have still to come
+    :param free: bytes, with those that it can give up
+    """
+
+    where: str
+    to_write: int
+    free: int
+
+
+@dataclass(frozen=True)
+class Room:
+    """What the files take.
+
+    :param to_write: bytes in the storage pool
+    :param spare: bytes that the layer cache gives up there if need be
+    :param in_cache: where that lies elsewhere
+    """
+
+    to_write: int
+    spare: int = 0
+    in_cache: InCache | None = None
+
+
+@dataclass(frozen=True)
 class Scene:
     """Everything a check may ask for.
 
     :param manifest: as the choices have it: with its new name, the chosen nodes ...
     :param paths: path of each exported file to its path here
     :param in_place: exported files that are here already and will be used as they are
-    :param to_write: bytes that the files will take in the storage pool
-    :param spare: bytes that the layer cache gives up there if need be
+    :param room: that the files will take
     """
 
     manifest: Manifest
@@ -35,8 +62,7 @@ class Scene:
     target: Target
     paths: Mapping[str, str]
     in_place: frozenset[str]
-    to_write: int
-    spare: int = 0
+    room: Room
 
     @cached_property
     def definitions(self) -> dict[str, Definition]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import PurePath
 
 from ...console import human_size
 from ...hypervisor import asking
-from ...snapshot.pool import pool_of
+from ...snapshot.pool import is_there, pool_of
 from ..findings import Finding, Verdict
 from .scene import Scene
 
@@ -25,7 +25,7 @@ def _check_files(scene: Scene) -> Iterator[Finding]:
     for exported, path in scene.paths.items():
         if exported in scene.in_place:
             continue
-        if Path(path).name in there or Path(path).exists():
+        if PurePath(path).name in there or is_there(scene.target, path):
             yield Finding(
                 "files",
                 Verdict.AVOIDABLE,
@@ -38,10 +38,21 @@ def _check_files(scene: Scene) -> Iterator[Finding]:
 def _check_room(scene: Scene) -> Iterator[Finding]:
     pool = pool_of(scene.target)
     with asking(f"asking for the size of storage pool {pool.name()}"):
-        free = pool.info()[3] + scene.spare
-    told = f"{human_size(free)} free in {pool.name()!r}, {human_size(scene.to_write)} to be written"
-    if scene.to_write > free:
-        remedy = "Make room there, or put it into another storage pool with --pool"
-        yield Finding("room", Verdict.BLOCKING, told, remedy)
-    else:
-        yield Finding("room", Verdict.FINE, told)
+        free = pool.info()[3] + scene.room.spare
+    yield _of_room(
+        f"in {pool.name()!r}",
+        free,
+        scene.room.to_write,
+        "Make room there, or put it into another storage pool with --pool",
+    )
+    cache = scene.room.in_cache
+    if cache is not None:
+        remedy = "Make room there, or let XDG_CACHE_HOME name another directory"
+        yield _of_room(f"in {cache.where}", cache.free, cache.to_write, remedy)
+
+
+def _of_room(where: str, free: int, to_write: int, remedy: str) -> Finding:
+    told = f"{human_size(free)} free {where}, {human_size(to_write)} to be written"
+    if to_write > free:
+        return Finding("room", Verdict.BLOCKING, told, remedy)
+    return Finding("room", Verdict.FINE, told)

@@ -25,7 +25,6 @@ from django.conf import settings
 
 from ...errors import DevopsError, StorageError, UsageError
 from ...progress import Progress, Quiet
-from ...snapshot.pool import is_local
 from ...store import FileAtHand, FileSink, ImportSession, LayerId, Seeds
 from ...store.reading.layer_sink import cannot_be_written
 from ..target import Target
@@ -69,7 +68,9 @@ class LayerCache:
     @classmethod
     def of(cls, target: Target) -> LayerCache:
         """That of a storage pool; nothing is made before it is needed."""
-        workshop = workshop_of(target.directory) if is_local(target) else private_workshop()
+        if not target.files_are_ours:
+            return cls(private_workshop(), limit=_limit())
+        workshop = workshop_of(target.directory)
         return cls(workshop, limit=_limit(), look=lambda: PoolFiles.of(target))
 
     @classmethod
@@ -108,7 +109,7 @@ class LayerCache:
         fetcher = self._fetcher(session, progress)
         lacking = self._lacking(session, fetcher, layers)
         self._make_room(sum(lacking.values()), keep=layers)
-        progress.begin("Fetching", sum(_data_size(session, layer) for layer in lacking))
+        progress.begin("Fetching", sum(data_size(session, layer) for layer in lacking))
         session.expect(lacking)
         largest_first = sorted(lacking, key=lambda layer: lacking[layer], reverse=True)
         with self._seeds() as seeds:
@@ -172,6 +173,20 @@ class LayerCache:
         excess = sum(entry.takes for entry in self._entries()) - self._limit
         self._evict(excess, keep)
 
+    def made(self) -> Path:
+        """A directory of the cache, which is there now.
+
+        :raises StorageError: it cannot be made
+        """
+        self.make_directories()
+        return self.benches
+
+    def room(self) -> int:
+        """Bytes that are free where it lies; the directory may not have been made yet."""
+        there = next(path for path in (self.workshop, *self.workshop.parents) if path.is_dir())
+        status = os.statvfs(there)
+        return status.f_bavail * status.f_frsize
+
     @cached_property
     def _pool_files(self) -> PoolFiles:
         return self._look()
@@ -200,7 +215,7 @@ class LayerCache:
         entries = [self.entry(layer) for layer in dict.fromkeys(layers)]
         lacking = [entry for entry in entries if not fetcher.has(entry)]
         return {
-            entry.layer: max(0, _data_size(session, entry.layer) - entry.part_size)
+            entry.layer: max(0, data_size(session, entry.layer) - entry.part_size)
             for entry in lacking
         }
 
@@ -239,8 +254,8 @@ class LayerCache:
 
     def _make_room(self, needed: int, keep: Collection[LayerId]) -> None:
         """:raises StorageError: the layers cannot all come"""
-        self._evict(needed - self._free(), keep)
-        free = self._free()
+        self._evict(needed - self.room(), keep)
+        free = self.room()
         if needed > free:
             raise StorageError(
                 f"{needed} bytes have to come, but {self.workshop.parent} has room for {free}",
@@ -265,12 +280,6 @@ class LayerCache:
                 age = time.time() - bench.stat().st_mtime
                 if bench.suffix == DONE or age > _FORGOTTEN:
                     shutil.rmtree(bench, ignore_errors=True)
-
-    def _free(self) -> int:
-        """Bytes; the directory may not have been made yet."""
-        there = next(path for path in (self.workshop, *self.workshop.parents) if path.is_dir())
-        status = os.statvfs(there)
-        return status.f_bavail * status.f_frsize
 
     def _entries(self) -> list[Entry]:
         with suppress(FileNotFoundError):
@@ -323,6 +332,6 @@ def _shared(entry: Entry, target: Path, head: bytes) -> bool:
     return True
 
 
-def _data_size(session: ImportSession, layer: LayerId) -> int:
+def data_size(session: ImportSession, layer: LayerId) -> int:
     """Bytes that are not holes."""
     return sum(extent.length for extent in session.layer(layer).extents())
