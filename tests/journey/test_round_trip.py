@@ -24,12 +24,13 @@ NOTE = "/run/note"
 COVERED = 2  # MiB; where the disks are written to: the base image has data there,
 BLANK = 20  # MiB; and none here
 LONG_RUN = bool(os.environ.get("DEVOPS_LONG_RUN"))
-SQLITE, POSTGRESQL = (
-    pytest.param(name, marks=pytest.mark.xdist_group(f"trip by {name}"))
-    for name in ("sqlite", "postgresql")
+DATABASES = ("sqlite", "postgresql")
+TO_POSTGRESQL, TO_SQLITE = (
+    pytest.param(pair, marks=pytest.mark.xdist_group(f"trip to {pair[1]}"), id=" to ".join(pair))
+    for pair in (DATABASES, DATABASES[::-1])
 )
 asks_guests = pytest.mark.parametrize(
-    "trip", [SQLITE, *([POSTGRESQL] if LONG_RUN else [])], indirect=True, scope="module"
+    "trip", [TO_POSTGRESQL, *([TO_SQLITE] if LONG_RUN else [])], indirect=True, scope="module"
 )
 
 
@@ -87,15 +88,18 @@ class Trip:
     left_nothing: bool
 
 
-@pytest.fixture(scope="module", params=[SQLITE, POSTGRESQL])
+@pytest.fixture(scope="module", params=[TO_POSTGRESQL, TO_SQLITE])
 def trip(bed: Bed, request: pytest.FixtureRequest) -> Iterator[Trip]:
+    """One host has PostgreSQL, the other SQLite."""
     hosts = bed.host("alpha"), bed.host("beta")
-    envs = [bed.postgres(host).env if request.param == "postgresql" else {} for host in hosts]
-    alpha, beta = (Place(host, env) for host, env in zip(hosts, envs, strict=True))
+    alpha, beta = (
+        Place(host, bed.postgres(host).env if database == "postgresql" else {})
+        for host, database in zip(hosts, request.param, strict=True)
+    )
     for place in (alpha, beta):
         if place.env:
             place.dos("migrate")
-    talking = NODES if request.param == "sqlite" or LONG_RUN else ()
+    talking = NODES if request.param == DATABASES or LONG_RUN else ()
     yield travel(alpha, beta, bed.storage().url, talking=talking)
     bed.clean()
 
