@@ -25,6 +25,7 @@ from ..exports.summaries import merge_summaries
 from ..format.jsontypes import JSON
 from ..format.names import (
     DELETED,
+    EXPORTS,
     deleted_path,
     export_id_of,
     layer_object_path,
@@ -316,9 +317,14 @@ def _discardable(repository: Repository, *, own: Set[str]) -> list[str]:
 
     Deleted exports are listed before leases: whoever takes a lease later does not find them among
     the exports any more. Pins come last: who pins an export looks for it afterwards.
+
+    One that exists as well stays, for a rename that was cut short may go on and take the other name
+    away. Then it was deleted after all, and can be undeleted.
     """
     remote = repository.remote
-    deleted = list(filter(None, (export_id_of(entry.name) for entry in remote.list(DELETED))))
+    names = {entry.name for entry in remote.list(DELETED)}
+    names -= {entry.name for entry in remote.list(EXPORTS)}
+    deleted = list(filter(None, map(export_id_of, names)))
     holders = [holder for holder in read_holders(remote) if holder.lease not in own]
     if not all(holder.is_known for holder in holders):
         log.warning("Deleted exports stay: it is not known what each lease is for")

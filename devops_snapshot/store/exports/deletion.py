@@ -97,7 +97,7 @@ def undelete_export(repository: Repository, export_id: str, *, sleep: Sleep = ti
         except NotFoundError as error:
             if not _exists(remote, export_path(export_id)):
                 raise unknown from error
-        except ConflictError:  # it exists; what lies in deleted/ is left to collection
+        except ConflictError:  # it exists; what lies in deleted/ stays until it is deleted
             return
 
 
