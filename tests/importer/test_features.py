@@ -1,139 +1,154 @@
-"""All that the driver can be told survives a round trip: field by field, and XML by XML."""
+"""All that the driver can be told survives a round trip, field by field and XML by XML, with data.
+
+Hosts have their storage pool at the same path, so that even the images are equal to the last byte.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import libvirt
 import pytest
 
 import tests.devops.databases  # noqa: F401 # sets Django up
 from tests.bed import Bed
-from tests.devops.libvirt.semantic import said
-from tests.devops.test_features import TEMPLATES
-from tests.journey.scenario import Place
+from tests.journey.manifests import apart_from_host, called, differences
 
-SECURE = libvirt.VIR_DOMAIN_XML_SECURE | libvirt.VIR_DOMAIN_XML_INACTIVE
-HOST_ONLY = ("uuid", "@chain")
+from .features import POOL, Lab, Seen, filters, knows_vlans, vlans
+
+OVERLAYS = ("all_server sda", "all_stick sda")
+PATHS = ("all_server sdb", "all_server sdc")
+"""One disk."""
+READ_ONLY = "all_stick sdb"
+VLANS = [("devops all_trunk", "200"), ("devops all_trunk", "201")]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """``all_features.yaml`` was exported with two snapshots of running guests.
+
+    Disks hold 1 and 2 at them, and 3 where it was exported.
+    """
+
+    export: str
+    storage: str
+    manifest: dict[str, Any]
+    seen: Seen
+
+    def unlike(self, manifest: dict[str, Any], directory: Path = POOL, *roles: str) -> list[str]:
+        """How another manifest differs, apart from host, time and paths.
+
+        :param directory: of the other one's storage pool
+        :param roles: of files whose content is another
+        """
+        one = apart_from_host(self.manifest, POOL, but_layers_of=roles)
+        return list(differences(one, apart_from_host(manifest, directory, but_layers_of=roles)))
+
+
+@pytest.fixture(scope="module")
+def alpha(bed: Bed) -> Iterator[Lab]:
+    lab = Lab(bed.host("alpha"))
+    with lab.ready():
+        yield lab
 
 
 @pytest.fixture
-def places(clean_hosts: Bed) -> Iterator[tuple[Place, Place]]:
-    """Two hosts with a bridge of their own each."""
-    both = Place(clean_hosts.host("alpha")), Place(clean_hosts.host("beta"))
-    for place in both:
-        place.host.run(["ip", "link", "add", "br-lan", "type", "bridge"])
-    yield both
-    for place in both:
-        place.host.run(["ip", "link", "del", "br-lan"])
+def beta(bed: Bed) -> Iterator[Lab]:
+    lab = Lab(bed.host("beta"))
+    with lab.ready():
+        yield lab
 
 
-def filters(place: Place) -> dict[str, Any]:
-    found = place.host.connection.listAllNWFilters()
-    return {one.name(): said(one.XMLDesc(), without=HOST_ONLY) for one in found}
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"file://{tmp_path_factory.mktemp('storage')}/repository"
 
 
-def domains(place: Place) -> dict[str, Any]:
-    """Definitions, with files by their names."""
-    return {
-        domain.name(): said(domain.XMLDesc(SECURE).replace(str(place.host.pool_dir), "POOL"))
-        for domain in place.host.connection.listAllDomains()
-    }
+@pytest.fixture(scope="module")
+def origin(alpha: Lab, storage: str) -> Origin:
+    alpha.make("all", "all_features.yaml")
+    for disk in (*OVERLAYS, PATHS[0], READ_ONLY):
+        alpha.write(disk, 1)
+    alpha.dos("start", "all")
+    alpha.dos("snapshot", "all", "early")
+    for disk in (*OVERLAYS, PATHS[1]):
+        alpha.write(disk, 2)
+    alpha.dos("snapshot", "all", "late")
+    for disk in (*OVERLAYS, PATHS[0]):
+        alpha.write(disk, 3)
+    export = alpha.export("--all-snapshots", storage=storage, name="all")["id"]
+    return Origin(export, storage, alpha.manifest(storage, export), Seen.at(alpha, "all"))
 
 
-def networks(place: Place) -> dict[str, Any]:
-    """But for the names of bridges, which are the host's own if libvirt has made them."""
-    return {
-        network.name(): said(
-            network.XMLDesc(libvirt.VIR_NETWORK_XML_INACTIVE),
-            without=("bridge/@name[starts-with(., 'virbr')]",),
-        )
-        for network in place.host.connection.listAllNetworks()
-    }
+def export(place: Lab, storage: str, name: str) -> dict[str, Any]:
+    """The manifest of one more."""
+    record = place.export("--all-snapshots", storage=storage, name=name)
+    return place.manifest(storage, record["id"])
 
 
-def vlans(place: Place) -> list[tuple[str, str]]:
-    """Tagged devices, by the text that says whose they are."""
-    links = json.loads(place.host.run(["ip", "-json", "-details", "link", "show"]).stdout)
-    return sorted(
-        (link.get("ifalias", ""), link["ifname"].rpartition(".")[2])
-        for link in links
-        if link.get("linkinfo", {}).get("info_kind") == "vlan"
-    )
-
-
-def knows_vlans(place: Place) -> bool:
-    """Whether the kernel of this machine does; without, an import warns of what is missing."""
-    made = place.host.run(
-        ["ip", "link", "add", "link", "br-lan", "name", "try.1", "type", "vlan", "id", "1"],
-        check=False,
-    )
-    place.host.run(["ip", "link", "del", "try.1"], check=False)
-    return made.returncode == 0
-
-
-@pytest.mark.parametrize(
-    ("template", "tagged"),
-    [
-        ("all_features.yaml", [("devops all_trunk", "200"), ("devops all_trunk", "201")]),
-        ("default30_bond.yaml", []),
-    ],
-)
-def test_a_round_trip(
-    places: tuple[Place, Place], tmp_path: Path, template: str, tagged: list[tuple[str, str]]
-) -> None:
-    alpha, beta = places
-    storage = f"file://{tmp_path}/repository"
-    iso = tmp_path / "fuel.iso"
-    iso.write_bytes(bytes(2048))
-    alpha.dos("create-env", str(TEMPLATES / template), ENV_NAME="all", ISO_PATH=str(iso))
-    for network in alpha.host.connection.listAllNetworks():
-        network.create()
-    alpha.export("--definitions-only", storage=storage, name="all")
-    before = (alpha.records("all"), networks(alpha), filters(alpha), domains(alpha))
-    beta.dos("import-env", "latest", "--storage", storage)
-    after = (beta.records("all"), networks(beta), filters(beta), domains(beta))
-    for here, there in zip(after, before, strict=True):
-        assert here == there
-    assert vlans(beta) == (tagged if knows_vlans(beta) else [])
+def test_a_round_trip(origin: Origin, beta: Lab) -> None:
+    beta.dos("import-env", origin.export, "--storage", origin.storage)
+    assert Seen.at(beta, "all") == origin.seen
+    assert len(origin.seen.filters) == 7
+    for disk in (*OVERLAYS, *PATHS):
+        assert beta.holds(disk, 2)
+    assert beta.holds(READ_ONLY, 1)
+    assert origin.unlike(export(beta, origin.storage, "all")) == []
+    beta.dos("revert", "all", "early")
+    for disk in (*OVERLAYS, *PATHS, READ_ONLY):
+        assert beta.holds(disk, 1)
     beta.dos("erase", "all")
     assert beta.is_empty()
-    assert (filters(beta), vlans(beta)) == ({}, [])
+    assert vlans(beta) == []
 
 
-def plan(place: Place, storage: str, *options: str) -> tuple[int, dict[str, list[tuple[str, str]]]]:
-    """Exit code of a dry run, and what it found by subject."""
-    done = place.host.dos(
-        "import-env", "latest", "--storage", storage, "--dry-run", "--json", *options, check=False
-    )
-    found: dict[str, list[tuple[str, str]]] = {}
-    for finding in json.loads(done.stdout)["findings"]:
-        found.setdefault(finding["subject"], []).append((finding["result"], finding["found"]))
-    return done.returncode, found
+def test_vlans(origin: Origin, beta: Lab) -> None:
+    if not knows_vlans(beta):
+        pytest.skip("the kernel of this machine knows no VLANs (8021q)")
+    beta.dos("import-env", origin.export, "--storage", origin.storage, "--define-only")
+    assert vlans(beta) == VLANS
 
 
-def test_what_is_of_the_host_is_told_before(places: tuple[Place, Place], tmp_path: Path) -> None:
-    alpha, beta = places
-    storage = f"file://{tmp_path}/repository"
-    alpha.dos("create-env", str(TEMPLATES / "all_features.yaml"), ENV_NAME="all")
-    alpha.export("--definitions-only", storage=storage, name="all")
-    code, found = plan(beta, storage)
-    assert code == 0
-    assert ("note", "network 'all_lan' is the bridge br-lan of this host") in found["host devices"]
-    assert [result for result, _ in found["huge pages"]] == ["note"]
-    code, found = plan(beta, storage, "--start")
-    assert code == 4
-    assert [result for result, _ in found["huge pages"]] == ["needs an option"]
-    beta.host.run(["ip", "link", "del", "br-lan"])
-    try:
-        code, found = plan(beta, storage)
-        assert code == 4
-        missing = "network 'all_lan' is the bridge br-lan, which is not there"
-        assert ("needs an option", missing) in found["host devices"]
-        assert plan(beta, storage, "--isolated")[0] == 0
-    finally:
-        beta.host.run(["ip", "link", "add", "br-lan", "type", "bridge"])
+def test_copies_tell_the_same_of_themselves(origin: Origin, beta: Lab) -> None:
+    """One of another name has the addresses; the one beside it must write its own differently."""
+    arguments = ("import-env", origin.export, "--storage", origin.storage, "--isolated")
+    beta.dos(*arguments, "--name", "dolly", "--define-only")
+    dolly = called(export(beta, origin.storage, "dolly"), "all")
+    original = Origin(**{**vars(origin), "manifest": called(origin.manifest, "all")})
+    assert original.unlike(dolly, POOL, "overlay", "memory") == []
+    beta.dos(*arguments)
+    assert "64:0A:00:00:00:01" in str(beta.records("all")["interfaces"])
+    assert "10.79.0.0/024" in str(beta.records("all")["pools"])
+    copy = export(beta, origin.storage, "all")
+    # libvirt's header of memory tells the filters of the cards, which are called after their rows
+    assert origin.unlike(copy, POOL, "memory") == []
+    assert len(origin.unlike(copy)) == 2
+    assert all(".layer: " in difference for difference in origin.unlike(copy))
+    for name in ("dolly", "all"):
+        beta.dos("erase", name)
     assert beta.is_empty()
+    arguments = ("import-env", "latest:all", "--storage", origin.storage, "--define-only")
+    beta.dos(*arguments, "--pool", "default")
+    assert filters(beta) == origin.seen.filters
+    elsewhere = export(beta, origin.storage, "all")
+    assert origin.unlike(elsewhere, beta.host.pool_dir, "overlay", "memory") == []
+
+
+def test_a_bond_of_ten_machines(alpha: Lab, beta: Lab, storage: str, tmp_path: Path) -> None:
+    disks = ("bond_admin sda", "bond_slave-05 sdb", "bond_slave-09 sdc")
+    iso = tmp_path / "fuel.iso"
+    iso.write_bytes(bytes(2048))
+    alpha.make("bond", "default30_bond.yaml", ISO_PATH=str(iso))
+    for disk in disks:
+        alpha.write(disk, 1)
+    alpha.dos("snapshot", "bond", "deployed")
+    before = export(alpha, storage, "bond")
+    seen = Seen.at(alpha, "bond")
+    beta.dos("import-env", "latest:bond", "--storage", storage)
+    assert Seen.at(beta, "bond") == seen
+    for disk in disks:
+        assert beta.holds(disk, 1)
+    again = apart_from_host(export(beta, storage, "bond"), POOL)
+    assert list(differences(apart_from_host(before, POOL), again)) == []

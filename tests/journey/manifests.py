@@ -2,14 +2,14 @@
 
 Those of the host: its description; who exported; connection and storage pool of drivers; numbers of
 rows; names of bridges that its libvirt has chosen; in definitions the cgroup and security labels
-that libvirt notes of domains that run. Time is the one of the export. Paths are the storage pool's
-directory, and what images tell of it: the layers of overlays, if it is not the same.
+that libvirt notes of domains that run. Time is the one of the export. Paths are the directory of
+the storage pool.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +31,22 @@ ROWS = (
 """Fields with rows."""
 
 
-def apart_from_host(manifest: dict[str, Any], directory: Path) -> dict[str, Any]:
+def apart_from_host(
+    manifest: dict[str, Any], directory: Path, *, but_layers_of: Collection[str] = ()
+) -> dict[str, Any]:
     """What the manifest says apart from all that.
 
     :param directory: of the storage pool
+    :param but_layers_of: roles of files whose content is another: overlays tell paths, memory names
     """
     text = json.dumps(manifest).replace(f"{directory}/", f"{POOL}/")
     document: dict[str, Any] = json.loads(text)
     del document["host"]
     for field in ("created", "user"):
         del document["provenance"][field]
+    for file in document["files"]:
+        if file["role"] in but_layers_of:
+            del file["layer"]
     _number(document["environment"], {}, "environment")
     for group in document["environment"]["groups"]:
         for field in ("connection_string", "storage_pool_name"):
@@ -52,6 +58,19 @@ def apart_from_host(manifest: dict[str, Any], directory: Path) -> dict[str, Any]
             node["domain_xml"] = _plain(node["domain_xml"])
             for snapshot in node["snapshots"]:
                 snapshot["xml"] = _plain(snapshot["xml"])
+    return document
+
+
+def called(manifest: dict[str, Any], name: str) -> dict[str, Any]:
+    """The manifest as if the environment had that name, and each UUID were one of its owner's."""
+    text, old = json.dumps(manifest), manifest["environment"]["name"]
+    for group in manifest["environment"]["groups"]:
+        owners = [(node["name"], node["params"]["uuid"]) for node in group["nodes"]]
+        owners += [(l2["name"], l2["params"]["uuid"]) for l2 in group["l2_network_devices"]]
+        for owner, uuid in owners:
+            text = text.replace(uuid, f"that of {owner}")
+    document: dict[str, Any] = json.loads(text.replace(f"{old}_", f"{name}_"))
+    document["environment"]["name"] = name
     return document
 
 
