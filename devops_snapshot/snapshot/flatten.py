@@ -65,11 +65,11 @@ def _flatten(
             f"{volume.uuid} stands on {MAX_CHAIN} images or more that belong to no snapshot"
         )
     if run_state(domain) is RunState.SHUTOFF:
-        if not pool.is_local(node.driver):
+        if not pool.is_ours(node.driver, volume.uuid):
             raise ConflictError(
                 f"the disk {target} of node {node.name!r} has {MAX_CHAIN} layers, and no more can "
-                "be added from another host while it is off",
-                hint="Start it, or take the snapshot on its host",
+                "be added while it is off by whoever may not write to its files",
+                hint="Start it, or take the snapshot as root on its host",
             )
         qemu_img.rebase(volume.uuid, base.uuid, base.format, heed)
         qemu_img.sync(volume.uuid)

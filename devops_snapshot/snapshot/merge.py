@@ -66,6 +66,12 @@ class Merge:
         is_qcow2 = self.lower.format == "qcow2"
         return self.survey.images[self.lower.uuid].backing if is_qcow2 else None
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether both files may be written to without QEMU."""
+        driver = self.survey.node.driver
+        return all(pool.is_ours(driver, volume.uuid) for volume in (self.lower, self.upper))
+
     def written(self, way: Way) -> list[str]:
         """The files that are changed."""
         if way.commits:
@@ -90,8 +96,8 @@ class Merge:
 
     def _is_harmless(self, way: Way) -> bool:
         survey = self.survey
-        if not way.is_live and not pool.is_local(survey.node.driver):
-            return False  # the same path may be another file here
+        if not way.is_live and not self.is_ours:
+            return False  # on another host, the same path may be another file here
         if way.commits:
             is_ours = all(volume.id in survey.volumes for volume in self.above)
             return is_ours and self.upper.uuid not in survey.foreign
@@ -118,6 +124,8 @@ def obstacle(merge: Merge) -> str | None:
     ways = merge.ways()
     if not ways and not pool.is_local(survey.node.driver):
         return "its files are on another host, so it can only be merged while the guest is on"
+    if not ways and not merge.is_ours:
+        return "its files are not ours to write: only while the guest is on, or by root"
     if not ways:
         return f"others stand on {merge.upper.uuid}, of whom the database does not know"
     if ways[0].is_live:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -75,6 +76,11 @@ def fitting(name: str, suffix: str = "") -> str:
 def is_local(driver: Pool) -> bool:
     """Whether its libvirt is this host's, so that a path means the same file to both."""
     return connection.is_local(driver.connection_string)
+
+
+def is_ours(driver: Pool, path: str) -> bool:
+    """Whether programs that we run may write to a file, or would not find it; else QEMU may."""
+    return is_local(driver) and (os.access(path, os.R_OK | os.W_OK) or not os.path.lexists(path))
 
 
 def is_there(driver: Pool, path: str) -> bool:

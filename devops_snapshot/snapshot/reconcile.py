@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Mapping
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 
 import libvirt
@@ -98,7 +98,9 @@ def _drop_empty_rows(node: Node, domain: Any, images: Mapping[str, Image]) -> li
     named |= files_in_use(domain)
     dropped = []
     for volume in empty:
-        if volume.uuid not in named and not (volume.uuid and Path(volume.uuid).exists()):
+        if volume.uuid not in named and not (
+            volume.uuid and pool.is_there(node.driver, volume.uuid)
+        ):
             dropped.append(f"volume {volume.name!r} has no file, and nothing needs it")
             volume.remove()
     return dropped

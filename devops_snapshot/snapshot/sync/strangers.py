@@ -9,8 +9,9 @@ from pathlib import Path, PurePath
 from django.db import transaction
 
 from ...contract import Volume
-from ...errors import FormatError
-from ...qcow2 import ImageHeader, read_header
+from ...errors import DevopsError
+from ...qcow2 import ImageHeader
+from ..images import header_at
 from ..layers import deepest
 from ..overlays import MAX_ROW_NAME, free_name
 from .seen import Seen
@@ -45,7 +46,7 @@ def strangers_at(seen: Seen, path: str, image_format: str | None) -> Strangers |
     """
     paths: list[str] = []
     while path not in seen.volumes:
-        header = _header(path) if image_format == "qcow2" else None
+        header = _header(seen, path) if image_format == "qcow2" else None
         if path not in seen.images or path in paths or not _is_plain_overlay(header):
             return None
         assert header is not None, "it is an overlay"
@@ -55,9 +56,9 @@ def strangers_at(seen: Seen, path: str, image_format: str | None) -> Strangers |
     return Strangers(seen, tuple(paths), seen.volumes[path])
 
 
-def _header(path: str) -> ImageHeader | None:
-    with suppress(OSError, FormatError):
-        return read_header(Path(path))
+def _header(seen: Seen, path: str) -> ImageHeader | None:
+    with suppress(OSError, DevopsError):
+        return header_at(seen.node.driver, path)
     return None
 
 
