@@ -18,6 +18,7 @@ _PIECE = 1 << 20  # bytes; libvirt gives less
 _BEHIND = 4 << 20  # bytes that are kept, for whoever goes back a little
 _AHEAD = 4 << 20  # bytes that are rather read over than skipped with a new request
 _CHUNK = 1 << 16  # bytes before an extent that are asked for with it, at most
+_PATIENCE = 5.0  # seconds
 _AT_HOLE = -3  # what virStreamRecvFlags returns there
 
 
@@ -35,6 +36,7 @@ class VolumeSource:
         self._stream: _Stream | None = None
         self._buffer = bytearray()
         self._start = 0  # offset in the file of what is in the buffer
+        self._is_closed = False
 
     @classmethod
     @contextmanager
@@ -49,7 +51,7 @@ class VolumeSource:
             yield source
             source._check_unchanged()
         finally:
-            source._stop()
+            source._close()
 
     @property
     def size(self) -> int:
@@ -119,6 +121,8 @@ class VolumeSource:
             self._start += superfluous
 
     def _streaming(self) -> _Stream:
+        if self._is_closed:
+            raise HypervisorError(f"{self._volume.path()} is not being read any more")
         if self._stream is None:
             self._stream = _Stream(
                 self._volume, self._end, self.size, is_sparse=self._state.is_sparse
@@ -129,6 +133,16 @@ class VolumeSource:
         if self._stream is not None:
             self._stream.abort()
             self._stream = None
+
+    def _close(self) -> None:
+        """After a failure a thread may still be reading ahead: it gets a moment."""
+        self._is_closed = True
+        is_mine = self._lock.acquire(timeout=_PATIENCE)
+        try:
+            self._stop()
+        finally:
+            if is_mine:
+                self._lock.release()
 
     def _check_unchanged(self) -> None:
         try:

@@ -77,12 +77,20 @@ class StoredFiles:
         self._pools = {
             (pool.connection_string, pool.storage_pool_name): pool for pool in pools
         }.values()
+        self._found: dict[str, StoredFile] = {}
         self._are_local = all(is_local(pool.connection_string) for pool in self._pools)
 
     def find(self, path: str) -> StoredFile:
-        """:raises NotFoundError: it is not there
+        """It is looked for once.
+
+        :raises NotFoundError: it is not there
         :raises DevopsError: it is not ours to read, and no storage pool has it
         """
+        if path not in self._found:
+            self._found[path] = self._find(path)
+        return self._found[path]
+
+    def _find(self, path: str) -> StoredFile:
         if self._are_local:
             try:
                 size = Path(path).stat().st_size

@@ -163,7 +163,7 @@ class LayerCache:
                 found = [entry for entry in self._entries() if entry.is_file(status)]
                 for entry in found:
                     entry.forget()
-        except FileNotFoundError:
+        except (FileNotFoundError, PermissionError):  # that of a directory
             return False
         return bool(found)
 
