@@ -71,7 +71,7 @@ class Host:
         self.compartment = Compartment(
             directory, bed=bed, mounts=self._mounts() if namespaces else None
         )
-        self.uri = f"qemu:///{'system' if namespaces else 'session'}?socket={self._socket}"
+        self.uri = f"qemu:///{'system' if namespaces else 'session'}?socket={self.socket}"
         self.env = self._environment()
         self._guests: dict[str, Guest] = {}
         self._connection: libvirt.virConnect | None = None
@@ -248,7 +248,7 @@ class Host:
         }
 
     @property
-    def _socket(self) -> Path:
+    def socket(self) -> Path:
         return self.directory / "run/libvirt/libvirt-sock"
 
     def _environment(self) -> dict[str, str]:
