@@ -7,12 +7,16 @@ from contextlib import contextmanager
 
 from .errors import DevopsError
 from .interrupts import held_back
-from .models import Journey, State
+from .models import Export, Import, Journey, State
+from .process import has_ended, this_process
 
 
 @contextmanager
 def recorded(record: Journey) -> Iterator[None]:
     """Write into the record how the block ended; errors pass through."""
+    close_killed()
+    record.process = this_process()
+    record.save(update_fields=["process"])
     state, error = State.DONE, ""
     try:
         yield
@@ -28,3 +32,12 @@ def recorded(record: Journey) -> Iterator[None]:
     finally:
         with held_back():
             record.finish(state, error=error)
+
+
+def close_killed() -> None:
+    """Record the end of those that were killed on this host and have left nothing to be undone."""
+    exports = Export.objects.filter(state=State.RUNNING)
+    imports = Import.objects.filter(state=State.RUNNING, place="")
+    for record in (*exports, *imports):
+        if has_ended(record.process):
+            record.finish(State.FAILED, error="killed")

@@ -62,7 +62,10 @@ class StorageNode(models.Model):
 
 
 class Journey(models.Model):
-    """What exports and imports have in common."""
+    """What exports and imports have in common.
+
+    :param process: that makes it, as :mod:`~.process` names them
+    """
 
     export_id = models.CharField(max_length=64, blank=True, db_index=True)
     environment = loose_reference("devops.Environment", "%(class)ss")
@@ -73,6 +76,7 @@ class Journey(models.Model):
     started = models.DateTimeField(default=utcnow)
     finished = models.DateTimeField(null=True, blank=True)
     error = models.TextField(blank=True)
+    process = models.CharField(max_length=96, blank=True)
 
     class Meta:
         abstract = True

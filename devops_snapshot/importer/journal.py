@@ -9,8 +9,6 @@ with a *mark*: see :mod:`~.uploads`.
 
 from __future__ import annotations
 
-import hashlib
-import platform
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -20,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from ..interrupts import held_back
-from ..lock import directory as lock_directory
 from ..manifest.check import definition_of
 from ..manifest.nwfilters import nwfilters_of
 from ..models import Import, State
+from ..process import place
 from ..snapshot.undo import Undo
 from .choices import Ending
 from .layer_cache import DONE, LayerCache
@@ -31,7 +29,6 @@ from .plan import Plan
 from .target import Target
 
 _MARK = "devops_snapshot import "
-_MACHINE_ID = Path("/etc/machine-id")
 
 
 @dataclass(frozen=True)
@@ -186,13 +183,3 @@ def close(record: Import, state: State, *, error: str = "") -> None:
     record.finish(state, error=error)
     shutil.rmtree(done, ignore_errors=True)
     LayerCache.of(making.target).trim()
-
-
-def place() -> str:
-    """This host and user, as far as they share locks: others may use the same database."""
-    try:
-        machine = _MACHINE_ID.read_text().strip()
-    except OSError:
-        machine = ""
-    identity = f"{machine or platform.node()}\n{lock_directory()}"
-    return hashlib.sha256(identity.encode()).hexdigest()

@@ -23,13 +23,14 @@ from ..hypervisor import asking
 from ..interrupts import held_back
 from ..lock import changing
 from ..models import EnvironmentSnapshot, Import, State, Underway
+from ..process import place
 from ..snapshot import pool
 from ..snapshot.domain_xml import disks_of, parse
 from ..snapshot.images import chain_in, images_of
 from ..snapshot.undo import Undo
 from .awaken import awaken, wake_all
 from .choices import Choices
-from .journal import Making, close, place
+from .journal import Making, close
 from .layer_cache import DONE
 from .machines import remove_domain
 from .networks import remove_network

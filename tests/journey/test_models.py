@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +12,7 @@ import pytest
 from django.apps import apps
 from django.core.management import call_command
 
+from devops_snapshot.journey import recorded
 from devops_snapshot.models import (
     EnvironmentSnapshot,
     Export,
@@ -121,3 +125,43 @@ def test_a_storage_node_is_one_row_however_often_it_is_used(empty: Path) -> None
     assert first.id == again.id
     assert again.last_used >= first.last_used
     assert StorageNode.objects.get().repository_id == "r2"
+
+
+BEGIN = """
+import signal, sys
+from devops_snapshot.journey import recorded
+from devops_snapshot.models import Export
+with recorded(Export.objects.create(environment_name=sys.argv[1], storage_url="file:///srv")):
+    print("begun", flush=True)
+    signal.pause()
+"""
+
+
+def begin(database: Path, name: str) -> subprocess.Popen[str]:
+    """A process that is exporting for ever."""
+    command = [sys.executable, "-c", f"import tests.devops.databases\n{BEGIN}", name]
+    variables = {**os.environ, "DEVOPS_DB_ENGINE": "sqlite3", "DEVOPS_DB_NAME": str(database)}
+    process = subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    return process
+
+
+def test_the_record_of_a_killed_process_is_closed(empty: Path) -> None:
+    """By whoever comes next; of those that live, and of other hosts, it is left alone."""
+    killed, living, away = (begin(empty, name) for name in ("killed", "living", "away"))
+    for process in (killed, away):
+        process.kill()
+        process.wait()
+    elsewhere = Export.objects.get(environment_name="away")
+    elsewhere.process = f"x{elsewhere.process[1:]}"
+    elsewhere.save()
+    with recorded(Import.objects.create(environment_name="next", storage_url="file:///srv")):
+        found = {row.environment_name: (row.state, row.error) for row in Export.objects.all()}
+    living.terminate()
+    living.wait()
+    assert found == {
+        "killed": (State.FAILED, "killed"),
+        "living": (State.RUNNING, ""),
+        "away": (State.RUNNING, ""),
+    }

@@ -11,6 +11,7 @@ from ...console import DevopsCommand
 from ...contract import Environment
 from ...errors import ConflictError, DevopsError
 from ...importer import recover
+from ...journey import close_killed
 from ...lock import changing
 from ...reach import sweep
 from ...snapshot.sync import Finding, Outcome, compare, repair
@@ -36,6 +37,7 @@ class Command(DevopsCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         sweep()
+        close_killed()
         for killed in recover():
             self.stderr.write(str(killed))
         outcomes = {}
