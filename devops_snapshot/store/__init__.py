@@ -8,7 +8,7 @@ from .exports.prune import Expired, PrunePlan, plan_prune, prune
 from .exports.retention import Retention, configure
 from .format.envelope import ExportEntry
 from .format.jsontypes import JSON
-from .format.names import LayerId, is_export_id
+from .format.names import LayerId, is_export_id, new_export_id
 from .format.pack import LayerKind
 from .health.status import Status, Worker, readable_retention, status
 from .health.verification import Finding, VerificationReport, verify
@@ -53,6 +53,7 @@ __all__ = [
     "delete_export",
     "deleted_exports",
     "is_export_id",
+    "new_export_id",
     "pin_export",
     "pinned_by",
     "pinned_exports",

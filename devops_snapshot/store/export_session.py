@@ -71,12 +71,12 @@ class ExportSession:
         index: ChunkIndex,
         packs: PackSet,
         *,
+        export_id: str,
         avoid: Avoided,
         known_files: KnownFiles,
     ) -> None:
         keep_blocks()
-        started = datetime.now(timezone.utc)
-        self.export_id = f"{started:%Y%m%dT%H%M%SZ}-{lease.id[:8]}"
+        self.export_id = export_id
         self._remote = remote
         self._lease = lease
         self._index = index

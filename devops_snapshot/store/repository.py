@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
@@ -25,9 +25,11 @@ from .format.features import require_known
 from .format.names import (
     DIRECTORIES,
     REPOSITORY,
+    deleted_path,
     export_path,
     is_export_id,
     is_repository_id,
+    new_export_id,
 )
 from .format.sealed import seal, unseal, well_formed
 from .import_session import ImportSession
@@ -132,6 +134,14 @@ class Repository:
         except NotFoundError as error:
             raise self._unknown(export_id) from error
 
+    def has_or_had(self, export_id: str) -> bool:
+        """Whether an export exists, or is deleted and can still be brought back."""
+        for path in (export_path(export_id), deleted_path(export_id), export_path(export_id)):
+            with suppress(NotFoundError):
+                self.remote.stat(path)
+                return True
+        return False
+
     def exports(self) -> list[ExportEntry]:
         """Return all readable exports, oldest first; others are named in a warning."""
         return self.catalogue.entries()
@@ -145,10 +155,14 @@ class Repository:
         return self._envelope(export_id).manifest
 
     @contextmanager
-    def writing(self, related: Sequence[str] = ()) -> Iterator[ExportSession]:
+    def writing(
+        self, related: Sequence[str] = (), *, export_id: str | None = None
+    ) -> Iterator[ExportSession]:
         """Begin an export, which exists once its session's ``publish`` returns.
 
         :param related: ids of exports whose data it is likely to share, most alike first
+        :param export_id: of :func:`new_export_id`, for one that may be begun more than once;
+            otherwise it gets one now
         :raises FormatError: the repository needs a newer release to be written
         """
         self.require_feature("write", "written")
@@ -159,7 +173,13 @@ class Repository:
             known_files = KnownFiles(self.indexes)
             with closing(PackSet(lease, index)) as packs:
                 yield ExportSession(
-                    self.remote, lease, index, packs, avoid=avoid, known_files=known_files
+                    self.remote,
+                    lease,
+                    index,
+                    packs,
+                    export_id=export_id or new_export_id(lease.id),
+                    avoid=avoid,
+                    known_files=known_files,
                 )
             self.catalogue.write_summary_if_many(lease)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import secrets
+from datetime import datetime, timezone
 from typing import NewType
 
 LayerId = NewType("LayerId", str)
@@ -52,6 +54,12 @@ def export_id_of(name: str) -> str | None:
     """Return the export that an entry of ``exports/`` is, or None if it is something else."""
     match = _EXPORT.fullmatch(name)
     return match[1] if match else None
+
+
+def new_export_id(lease: str = "") -> str:
+    """Return an id that no export has; it tells when it was made, and whose first lease it was."""
+    digits = lease[:8] or secrets.token_hex(4)
+    return f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{digits}"
 
 
 def is_export_id(text: str) -> bool:
