@@ -179,7 +179,8 @@ def close(record: Import, state: State, *, error: str = "") -> None:
     done = bench.with_suffix(DONE)
     with suppress(FileNotFoundError):
         bench.replace(done)
-    record.making, record.place = {}, ""
     record.finish(state, error=error)
     shutil.rmtree(done, ignore_errors=True)
+    record.making, record.place = {}, ""
+    record.save()
     LayerCache.of(making.target).trim()

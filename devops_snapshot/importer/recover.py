@@ -71,8 +71,10 @@ def recover() -> list[Recovered]:
             except ConflictError:
                 continue  # it is alive
             record.refresh_from_db()
-            if record.place:
-                with held_back():
+            with held_back():
+                if record.place and record.state == State.DONE:
+                    close(record, State.DONE)  # all but that was done
+                elif record.place:
                     recovered.append(_recover(record))
     return recovered
 
