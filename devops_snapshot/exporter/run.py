@@ -9,11 +9,12 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from .. import snapshot as snapshots
-from ..errors import DevopsError
+from ..errors import DevopsError, FormatError, UnsupportedError
 from ..hypervisor import connection_of
 from ..journey import recorded
 from ..lock import changing, reading
 from ..manifest import Manifest
+from ..manifest.check import check_manifest
 from ..manifest.reading import provenance, read_environment, read_host
 from ..models import Export, StorageNode
 from ..progress import Progress, Quiet
@@ -169,6 +170,21 @@ def _send(
     description: str,
     progress: Progress,
 ) -> Manifest:
+    manifest = Manifest(
+        environment=read_environment(
+            environment,
+            parts={node.node.id: node.parts for node in selection.nodes},
+            volumes=set(selection.volumes),
+        ),
+        files=selection.files,
+        snapshots=selection.names,
+        current=selection.current,
+        definitions_only=record.definitions_only,
+        freeze_seconds=record.freeze_seconds,
+        host=read_host(connection_of(selection.nodes[0].node)),
+        provenance=provenance(description=description),
+    )
+    _require_importable(manifest)
     # Suspending makes QEMU flush its caches; a file that a guest writes to would be read stale.
     files = selection.files
     sealed = [file.path for file in files if file.path not in selection.writable]
@@ -179,20 +195,23 @@ def _send(
             files = ship(files, stored, session, progress, sealed=sealed)
     if freeze.longest is not None:
         record.freeze_seconds = max(freeze.longest, record.freeze_seconds or 0.0)
-    return Manifest(
-        environment=read_environment(
-            environment,
-            parts={node.node.id: node.parts for node in selection.nodes},
-            volumes=set(selection.volumes),
-        ),
-        files=files,
-        snapshots=selection.names,
-        current=selection.current,
-        definitions_only=record.definitions_only,
-        freeze_seconds=record.freeze_seconds,
-        host=read_host(connection_of(selection.nodes[0].node)),
-        provenance=provenance(description=description),
+    return manifest.model_copy(
+        update={"files": tuple(files), "freeze_seconds": record.freeze_seconds}
     )
+
+
+def _require_importable(manifest: Manifest) -> None:
+    """Send nothing that no import would take.
+
+    :raises UnsupportedError: saying why
+    """
+    try:
+        check_manifest(manifest)
+    except FormatError as error:
+        name = manifest.environment.name
+        raise UnsupportedError(
+            f"environment {name!r} cannot be exported: no import would take it: {error.message}"
+        ) from error
 
 
 def summarise(manifest: Manifest) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from ..errors import DevopsError, FormatError, UnsupportedError
+from ..qcow2 import MAX_VIRTUAL_SIZE
 from ..snapshot.domain_xml import disks_of, parse
 from ..snapshot.layers import COPY_OF
 from ..snapshot.metadata import SnapshotMetadata, parse_snapshot
@@ -24,7 +25,10 @@ from .check_networks import (
     check_nwfilters,
     once,
 )
+from .check_rows import check_rows
+from .check_writing import check_writing
 from .definition import Definition, check_definition
+from .snapshot_document import faults_of_snapshot
 
 _LIBVIRT = "devops.driver.libvirt"
 _IMAGE_FORMATS = ("qcow2", "raw")
@@ -46,6 +50,7 @@ def check_manifest(manifest: document.Manifest) -> None:
     :raises UnsupportedError: a driver other than libvirt's, a forward mode that is not there yet
     """
     environment = manifest.environment
+    check_rows(manifest)
     files = _check_files(manifest.files)
     _check_names(environment)
     _check_drivers(environment)
@@ -56,6 +61,9 @@ def check_manifest(manifest: document.Manifest) -> None:
     definitions = [_check_node(node, files, plugs) for node in environment.nodes]
     once("domain", (definition.name for definition in definitions))
     once("domain UUID", (definition.uuid for definition in definitions))
+    _check_current(manifest)
+    check_writing(manifest)
+    _check_use(manifest)
 
 
 def _volumes(environment: document.Environment) -> Iterator[document.Volume]:
@@ -85,6 +93,9 @@ def check_memory(node: document.Node, snapshot: document.Snapshot, xml: str) -> 
         disk.target for disk in disks_of(saved.root) if disk.path and disk.target not in known
     ]
     own = definition_of(node)
+    most = max(definition.memory for definition in definitions_in(snapshot, owner))
+    if saved.memory > most:
+        raise FormatError(f"{owner} takes {saved.memory} bytes, its definition {most}")
     elsewhere = saved.networks - own.networks or saved.nwfilters - own.nwfilters
     if strange or elsewhere or saved.uuid != own.uuid:
         raise FormatError(f"{owner} is that of another machine than the snapshot's")
@@ -96,6 +107,8 @@ def _check_files(files: Iterable[document.File]) -> dict[str, document.File]:
         _check_file_name(file)
         if file.path in known:
             raise FormatError(f"the manifest has the file {file.path!r} twice")
+        if (file.virtual_size or 0) > MAX_VIRTUAL_SIZE:
+            raise FormatError(f"the file {file.name!r} is a disk of {file.virtual_size} bytes")
         is_memory = file.role is document.FileRole.MEMORY
         if file.format not in ((_MEMORY_FORMAT,) if is_memory else _IMAGE_FORMATS):
             raise FormatError(f"the file {file.name!r} is of the unknown format {file.format!r}")
@@ -249,8 +262,31 @@ def _check_snapshot(
         _check_plugs(definition, owner, plugs)
 
 
+def _check_use(manifest: document.Manifest) -> None:
+    """A file that nobody uses would stay in the pool for ever."""
+    used = {str(volume.params["uuid"]) for volume in _volumes(manifest.environment)}
+    used |= {file.backing for file in manifest.files if file.backing is not None}
+    for node in manifest.environment.nodes:
+        roots = [parse(node.domain_xml), *(parse(snapshot.xml) for snapshot in node.snapshots)]
+        used |= {
+            element.get("file", "") for root in roots for element in root.iterfind(".//*[@file]")
+        }
+    for file in manifest.files:
+        if file.path not in used:
+            raise FormatError(f"the manifest has the file {file.path!r}, which nobody uses")
+
+
+def _check_current(manifest: document.Manifest) -> None:
+    there = {snapshot.name for node in manifest.environment.nodes for snapshot in node.snapshots}
+    for name in (*manifest.snapshots, manifest.current):
+        if name is not None and name not in there:
+            raise FormatError(f"no node of the manifest has the snapshot {name[:LONGEST]!r}")
+
+
 def _read(snapshot: document.Snapshot, owner: str) -> SnapshotMetadata:
     try:
+        for fault in faults_of_snapshot(parse(snapshot.xml)):
+            raise FormatError(f"it has {fault}")
         return parse_snapshot(snapshot.xml)
     except (DevopsError, ValueError, OverflowError) as error:
         raise FormatError(f"the snapshot of {owner} cannot be read: {error}") from error

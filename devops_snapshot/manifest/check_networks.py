@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Collection, Iterable
 from itertools import chain
 
 from ..errors import FormatError, UnsupportedError
+from ..snapshot.domain_xml import parse
 from . import document
+from .addresses import is_address, is_subnet
 from .nwfilters import interface_filter_name, network_filter_name
 
 FORWARD_MODES = (None, "nat", "route", "bridge")
@@ -18,7 +19,9 @@ LONGEST = 255
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MAC = re.compile(r"([0-9a-f]{2}[:-]){5}[0-9a-f]{2}", re.IGNORECASE)  # see importer/reshape
 _DEVICE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@-]{0,14}")  # a network device of the host
+_HOST_NAME = re.compile(r"[^\s,/#\"'\\\x00-\x20\x7f]{1,255}")  # one word of dnsmasq's files
 _VLANS = range(1, 4095)
+_DELAYS = range(121)  # seconds before a bridge forwards
 
 
 def check_networks(environment: document.Environment) -> frozenset[str]:
@@ -44,13 +47,21 @@ def _check_network(network: document.Network) -> None:
         raise FormatError(f"{where} has the UUID {network.uuid!r}")
     if network.mac is not None:
         _check_mac(where, network.mac)
-    if network.forward_mode == "bridge" and not _DEVICE.fullmatch(network.bridge or ""):
-        raise FormatError(f"{where} has the bridge {network.bridge!r}")
+    takes_one = network.forward_mode == "bridge" or network.bridge is not None
+    if takes_one and not _DEVICE.fullmatch(network.bridge or ""):
+        raise FormatError(f"{where} has the bridge {network.bridge and network.bridge[:LONGEST]!r}")
+    if network.delay not in _DELAYS:
+        raise FormatError(f"{where} has a delay of {network.delay} seconds")
     if network.ip is not None:
         _check_subnet(where, f"{network.ip}/{network.prefix}")
     ends = filter(None, (network.dhcp_start, network.dhcp_end))
     for address in [*ends, *(host.ip for host in network.dhcp_hosts)]:
         _check_address(where, address)
+    for host in network.dhcp_hosts:
+        _check_mac(where, host.mac)
+        if host.name is not None and not _HOST_NAME.fullmatch(host.name):
+            raise FormatError(f"{where} has the DHCP host {host.name[:LONGEST]!r}")
+    parse(network.xml)
 
 
 def _check_parent(l2: document.L2NetworkDevice, names: Collection[str]) -> None:
@@ -115,17 +126,13 @@ def _check_mac(where: str, mac: str) -> None:
 
 
 def _check_subnet(where: str, subnet: str) -> None:
-    try:
-        ipaddress.ip_interface(subnet)
-    except ValueError:
-        raise FormatError(f"{where} has the subnet {subnet!r}") from None
+    if len(subnet) > LONGEST or not is_subnet(subnet):
+        raise FormatError(f"{where} has the subnet {subnet[:LONGEST]!r}")
 
 
 def _check_address(where: str, address: str) -> None:
-    try:
-        ipaddress.ip_address(address)
-    except ValueError:
-        raise FormatError(f"{where} has the address {address!r}") from None
+    if not is_address(address):
+        raise FormatError(f"{where} has the address {address[:LONGEST]!r}")
 
 
 def once(kind: str, names: Iterable[str]) -> None:

@@ -9,12 +9,15 @@ refused here on import is refused on export as well, so that no export is made i
 from __future__ import annotations
 
 import posixpath
+import re
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from lxml import etree
 
 from ..errors import FormatError
+from .bounds import excesses, memory_of
 
 _DOMAIN = frozenset(
     "name uuid title description metadata memory currentMemory maxMemory memoryBacking vcpu vcpus "
@@ -62,8 +65,25 @@ _KINDS = {
     "graphics": ("vnc", "spice"),
     "audio": ("none", "spice"),
 }
-# Elements that libvirt reads once; another of the kind would be read by somebody else.
-_SINGLE = ("name", "uuid", "os", "devices", "memoryBacking", "on_crash", "cpu", "features")
+# What may stand several times in its parent. libvirt reads the first of all others, or the last,
+# depending on its version, while others read another one.
+_REPEATED = {
+    "domain": ("seclabel",),
+    "os": ("boot",),
+    "graphics": ("listen", "channel"),
+    "sound": ("codec",),
+}
+_CPU_TIME = frozenset(
+    "shares period quota global_period global_quota emulator_period emulator_quota "
+    "iothread_period iothread_quota vcpupin emulatorpin iothreadpin".split()
+)
+# Names that libvirt hands to QEMU as they are.
+_NAMES = {
+    "os/type": "machine arch",
+    "cpu/feature": "name",
+}
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9._+-]*")
+_CARDS = re.compile(r"virtio(-.*)?|e1000[a-z0-9-]*|rtl8139|pcnet|ne2k_pci|vmxnet3|igb|i825.*")
 _MEMORY_BACKING = frozenset(("hugepages", "nosharepages"))
 _NO_DUMP = frozenset(("destroy", "restart", "preserve", "rename-restart"))
 _WATCHDOG = frozenset(("reset", "shutdown", "poweroff", "pause", "none", "inject-nmi"))
@@ -71,6 +91,7 @@ _LISTENERS = ("address", "network", "none")
 _ENTROPY = ("/dev/random", "/dev/urandom", "/dev/hwrng")
 _TERMINALS = "/dev/pts/"
 _CHANNELS = ("/var/lib/libvirt/qemu/channel/", "/run/libvirt/qemu/channel/")
+_LONGEST_SHOWN, _LONGEST_PATH = 40, 300  # characters
 _FREE_TEXT = frozenset("title description metadata seclabel resource".split())
 # Where a slash may stand because the place is checked by itself, or replaced, or names no file.
 _SLASHES = frozenset(
@@ -94,6 +115,7 @@ class Definition:
     """A definition with nothing in it that could reach into the host.
 
     :param type: ``kvm`` or ``qemu``
+    :param memory: bytes that it may fill
     :param networks: names of the networks that it is plugged into
     :param nwfilters: names of the filters of its traffic
     """
@@ -102,6 +124,7 @@ class Definition:
     uuid: str
     type: str
     architecture: str
+    memory: int
     networks: frozenset[str]
     nwfilters: frozenset[str]
     root: etree._Element
@@ -129,6 +152,7 @@ def check_definition(owner: str, root: etree._Element) -> Definition:
         uuid=uuid,
         type=kind,
         architecture=machine.get("arch", ""),
+        memory=memory_of(root),
         networks=frozenset(source.get("network", "") for source in sources),
         nwfilters=frozenset(nwfilter.get("filter", "") for nwfilter in nwfilters),
         root=root,
@@ -136,28 +160,67 @@ def check_definition(owner: str, root: etree._Element) -> Definition:
 
 
 def _faults(root: etree._Element) -> Iterator[str]:
-    yield from _foreign(root, _DOMAIN)
-    yield from (f"<{tag}> twice" for tag in _SINGLE if len(root.findall(tag)) > 1)
+    yield from foreign(root, _DOMAIN)
+    yield from twice(root, _REPEATED["domain"])
     for backing in root.findall("memoryBacking"):
-        yield from _foreign(backing, _MEMORY_BACKING)
+        yield from foreign(backing, _MEMORY_BACKING)
+    for tuning in root.findall("cputune"):
+        yield from foreign(tuning, _CPU_TIME)
     crash = root.findtext("on_crash", "destroy")
     if crash not in _NO_DUMP:
         yield f"<on_crash>{crash}</on_crash>"
     system = root.find("os")
     if system is not None:
-        yield from _foreign(system, _OS)
+        yield from foreign(system, _OS)
+        yield from twice(system, _REPEATED["os"])
         yield from (f"<os {attribute!s}=...>" for attribute in system.attrib)
     for label in root.findall("seclabel"):
         unconfined = label.get("type") != "dynamic" and label.get("model") != "none"
         if unconfined or label.find("baselabel") is not None:
             yield "a <seclabel> of its own"
     for devices in root.findall("devices"):
-        yield from _foreign(devices, _DEVICES)
+        yield from foreign(devices, _DEVICES)
         for device in _elements(devices):
             yield from _device_faults(device)
     for child in _elements(root):
         if child.tag not in _FREE_TEXT:
             yield from _paths(child, str(child.tag))
+    yield from garbled(root, besides=_FREE_TEXT)
+    yield from _names(root)
+    yield from excesses(root)
+
+
+def twice(parent: etree._Element, repeated: Collection[str] = ()) -> Iterator[str]:
+    """Children of one name, but for those that may stand several times."""
+    counted = Counter(str(child.tag) for child in _elements(parent))
+    yield from (f"<{tag}> twice" for tag, n in counted.items() if n > 1 and tag not in repeated)
+
+
+def garbled(element: etree._Element, *, besides: Collection[str] = ()) -> Iterator[str]:
+    """Texts that libvirt would read otherwise than others do, or that no terminal shows.
+
+    :param besides: children that may say anything
+    """
+    parts = [element.text, *(child.tail for child in element)]
+    text = "".join(filter(None, parts)).strip()
+    if text and len(element):
+        yield f"text beside elements in <{element.tag}>"
+    for value in (text, *map(str, element.attrib.values())):
+        if not value.isprintable():
+            yield f"{value[:_LONGEST_SHOWN]!r} in <{element.tag}>"
+    for child in _elements(element):
+        if child.tag not in besides:
+            yield from garbled(child)
+
+
+def _names(root: etree._Element) -> Iterator[str]:
+    values = [element.text or "" for element in root.findall("cpu/model")]
+    for place, attributes in _NAMES.items():
+        for element in root.findall(place):
+            values += [element.get(attribute, "") for attribute in attributes.split()]
+    for value in values:
+        if not _PLAIN_NAME.fullmatch(value):
+            yield f"the name {value[:_LONGEST_SHOWN]!r}"
 
 
 def _elements(parent: etree._Element) -> Iterator[etree._Element]:
@@ -165,7 +228,8 @@ def _elements(parent: etree._Element) -> Iterator[etree._Element]:
     return (child for child in parent if isinstance(child.tag, str))
 
 
-def _foreign(element: etree._Element, allowed: Collection[str]) -> Iterator[str]:
+def foreign(element: etree._Element, allowed: Collection[str]) -> Iterator[str]:
+    """Children that are not allowed."""
     for child in _elements(element):
         if child.tag not in allowed:
             yield f"<{etree.QName(child).localname}> in <{etree.QName(element).localname}>"
@@ -173,14 +237,18 @@ def _foreign(element: etree._Element, allowed: Collection[str]) -> Iterator[str]
 
 def _device_faults(device: etree._Element) -> Iterator[str]:
     tag, kind = str(device.tag), device.get("type", "")
-    yield from _foreign(device, _DEVICES.get(tag, ()))
+    yield from foreign(device, _DEVICES.get(tag, ()))
+    yield from twice(device, _REPEATED.get(tag, ()))
     if tag in _KINDS and kind not in _KINDS[tag]:
         yield f"<{tag} type={kind!r}>"
     if tag == "disk":
         yield from _disk_faults(device)
     elif tag == "interface":
         for nwfilter in device.findall("filterref"):
-            yield from _foreign(nwfilter, ())
+            yield from foreign(nwfilter, ())
+        for model in device.findall("model"):
+            if not _CARDS.fullmatch(model.get("type", "virtio")):
+                yield f"<model type={model.get('type')!r}> in <interface>"
     elif tag == "rng":
         yield from _entropy_faults(device)
     elif tag == "graphics":
@@ -197,8 +265,6 @@ def _device_faults(device: etree._Element) -> Iterator[str]:
 def _disk_faults(disk: etree._Element) -> Iterator[str]:
     if disk.get("device", "disk") not in ("disk", "cdrom"):
         yield f"<disk device={disk.get('device')!r}>"
-    if len(disk.findall("source")) > 1:
-        yield "a disk with two sources"
 
 
 def _entropy_faults(rng: etree._Element) -> Iterator[str]:
@@ -226,6 +292,6 @@ def _paths(element: etree._Element, place: str) -> Iterator[str]:
     values = {"": element.text or "", **{str(k): str(v) for k, v in element.attrib.items()}}
     for attribute, value in values.items():
         if "/" in value and (place, attribute) not in _SLASHES:
-            yield f"the path {value.strip()!r} in <{element.tag}>"
+            yield f"the path {value.strip()[:_LONGEST_PATH]!r} in <{element.tag}>"
     for child in _elements(element):
         yield from _paths(child, f"{place}/{child.tag}")

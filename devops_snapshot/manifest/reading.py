@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from lxml import etree
 
 from .. import __version__
 from ..account import user_name
+from ..errors import FormatError
 from ..hypervisor import asking
 from ..models import IsolatedNetwork
 from ..snapshot.domain_xml import parse, serialise
@@ -252,7 +254,10 @@ def read_network(row: Any) -> document.Network | None:
 
 
 def parse_network(xml: str, *, active: bool) -> document.Network:
-    """Take a libvirt network apart."""
+    """Take a libvirt network apart.
+
+    :raises FormatError: it is none
+    """
     root = parse(xml)
     forward, bridge, mac, ip = (root.find(tag) for tag in ("forward", "bridge", "mac", "ip"))
     dhcp_range = root.find("ip/dhcp/range")
@@ -263,9 +268,9 @@ def parse_network(xml: str, *, active: bool) -> document.Network:
         mac=None if mac is None else mac.get("address"),
         forward_mode=None if forward is None else forward.get("mode", "nat"),
         stp=bridge is None or bridge.get("stp", "on") == "on",
-        delay=0 if bridge is None else int(bridge.get("delay", "0")),
+        delay=0 if bridge is None else _whole(bridge.get("delay", "0")),
         ip=None if ip is None else ip.get("address"),
-        prefix=None if ip is None else int(ip.get("prefix", "24")),
+        prefix=None if ip is None else _prefix(ip),
         dhcp_start=None if dhcp_range is None else dhcp_range.get("start"),
         dhcp_end=None if dhcp_range is None else dhcp_range.get("end"),
         dhcp_hosts=tuple(
@@ -275,6 +280,24 @@ def parse_network(xml: str, *, active: bool) -> document.Network:
         active=active,
         xml=xml,
     )
+
+
+def _prefix(ip: etree._Element) -> int:
+    """libvirt writes a netmask where somebody has defined it with one."""
+    netmask = ip.get("netmask")
+    if netmask is None:
+        return _whole(ip.get("prefix", "24"))
+    try:
+        return ipaddress.ip_network(f"0.0.0.0/{netmask}").prefixlen
+    except ValueError as error:
+        raise FormatError(f"a network with the netmask {netmask!r}") from error
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise FormatError(f"a network with {text[:40]!r} for a number") from error
 
 
 def read_host(connection: Any) -> document.Host:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,15 +93,7 @@ class RowWriter:
         return row
 
     def _volumes(self, volumes: Iterable[document.Volume], **owner: Any) -> None:
-        """Backing volumes before those that stand on them."""
-        waiting = list(volumes)
-        inside = {volume.id for volume in waiting}
-        while waiting:
-            volume = next((v for v in waiting if v.backing_store not in inside), None)
-            if volume is None:
-                raise FormatError(f"volumes stand on each other: {waiting[0].name!r} and others")
-            waiting.remove(volume)
-            inside.discard(volume.id)
+        for volume in _from_below(volumes):
             self._create(
                 "Volume",
                 volume,
@@ -151,3 +143,21 @@ class RowWriter:
                 volume=self._of("Volume", disk.volume),
                 params=disk.params,
             )
+
+
+def _from_below(volumes: Iterable[document.Volume]) -> Iterator[document.Volume]:
+    """Backing volumes before those that stand on them.
+
+    :raises FormatError: they stand on each other
+    """
+    waiting = {volume.id: volume for volume in volumes}
+    while waiting:
+        step: document.Volume | None = next(iter(waiting.values()))
+        chain: dict[int, document.Volume] = {}
+        while step is not None:
+            if step.id in chain:
+                raise FormatError(f"volumes stand on each other: {step.name!r} and others")
+            chain[step.id] = step
+            step = None if step.backing_store is None else waiting.get(step.backing_store)
+        for volume in reversed(chain.values()):
+            yield waiting.pop(volume.id)

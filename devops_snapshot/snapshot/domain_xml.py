@@ -20,6 +20,11 @@ _PARSER = etree.XMLParser(
     remove_pis=True,
 )
 
+LARGEST = 4 << 20
+"""Characters of a document; parsed, it takes up to thirty times as many bytes."""
+
+_LONGEST_REASON = 200  # characters that are told of what the parser says
+
 
 @dataclass(frozen=True)
 class DomainDisk:
@@ -45,12 +50,15 @@ class DomainDisk:
 def parse(xml: str | bytes) -> etree._Element:
     """Parse a document of libvirt's.
 
-    :raises FormatError: not well-formed
+    :raises FormatError: not well-formed, or larger than any
     """
+    if len(xml) > LARGEST:
+        raise FormatError(f"an XML document of {len(xml)} characters, which libvirt never writes")
     try:
         root = etree.fromstring(xml, _PARSER)
     except (etree.XMLSyntaxError, ValueError) as error:  # the latter: an encoding is declared
-        raise FormatError(f"not an XML document: {error}") from error
+        reason = str(error)[:_LONGEST_REASON]
+        raise FormatError(f"not an XML document: {reason}") from error
     if root.getroottree().docinfo.internalDTD is not None:
         raise FormatError("an XML document with a DOCTYPE, which libvirt never writes")
     return root

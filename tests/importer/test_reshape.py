@@ -195,6 +195,7 @@ def test_two_files_do_not_become_one() -> None:
     changed = document()
     taken = "/var/lib/libvirt/images/copy_default_base"
     changed["files"].insert(0, {**changed["files"][0], "path": taken, "backing": None})
+    changed["files"][1]["backing"] = taken
     shaped = reshape(manifest_of(changed), Choices(name="copy"))
     check_manifest(shaped)
     assert f"{taken}-0" in paths(shaped)
