@@ -40,7 +40,7 @@ def head_of(plan: Plan, file: File, content: LayerSource) -> bytes:
 
 def format_of(plan: Plan, exported_path: str) -> str:
     """The format of a file of the export."""
-    return next(file.format for file in plan.manifest.files if file.path == exported_path)
+    return plan.formats[exported_path]
 
 
 def check_image(file: File, content: LayerSource) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from django.apps import apps
 
-from ..errors import CannotError, ConflictError
+from ..errors import CannotError, ConflictError, FormatError
 from ..manifest import Manifest
+from ..snapshot.pool import MAX_FILE_NAME
 from .checks import Room, Scene, check_everything
 from .choices import Choices
+from .distinct import distinct
 from .findings import Finding, Verdict
 from .reshape import notes, reshape, spelled_apart
 from .target import Target
@@ -36,6 +39,11 @@ class Plan:
     shared: frozenset[str] = frozenset()
     network_uuids: Mapping[str, str] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+
+    @cached_property
+    def formats(self) -> dict[str, str]:
+        """The format of each exported file, by its path there."""
+        return {file.path: file.format for file in self.manifest.files}
 
     @property
     def in_the_way(self) -> tuple[Finding, ...]:
@@ -126,15 +134,14 @@ def _uuids(scene: Scene) -> dict[str, str]:
 
 
 def place_files(manifest: Manifest, directory: Path) -> dict[str, str]:
-    """Every file keeps its name, in the pool's directory; a second of that name gets a number."""
-    placed: dict[str, str] = {}
-    taken: set[str] = set()
-    for file in manifest.files:
-        name = _first_free((file.name, *(f"{file.name}-{n}" for n in range(len(taken) + 1))), taken)
-        taken.add(name)
-        placed[file.path] = str(directory / name)
-    return placed
+    """Every file keeps its name, in the pool's directory; a second of that name gets a number.
 
-
-def _first_free(candidates: Iterable[str], taken: set[str]) -> str:
-    return next(candidate for candidate in candidates if candidate not in taken)
+    :raises FormatError: no file can be called so
+    """
+    names = list(distinct(file.name for file in manifest.files))
+    for name in names:
+        if len(name.encode()) > MAX_FILE_NAME:
+            raise FormatError(f"the manifest has several files {name!r}, too long for a number")
+    return {
+        file.path: str(directory / name) for file, name in zip(manifest.files, names, strict=True)
+    }

@@ -10,6 +10,7 @@ from .addresses import check_addresses
 from .huge_pages import check_huge_pages
 from .links import check_links
 from .machine import check_machine, check_versions
+from .memory import check_memory
 from .names import check_names
 from .rights import check_rights
 from .scene import InCache, Room, Scene
@@ -24,6 +25,7 @@ _CHECKS = (
     (check_storage, ("files", "room")),
     (check_rights, ("rights",)),
     (check_machine, ("emulator", "machine type", "CPU")),
+    (check_memory, ("memory",)),
     (check_huge_pages, ("huge pages",)),
     (check_versions, ("versions",)),
 )

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...console import human_size
-from ...manifest.definition import Definition
-from ..choices import Ending
 from ..findings import Finding, Verdict
 from .scene import Scene
 
@@ -26,14 +24,12 @@ def check_huge_pages(scene: Scene) -> Iterator[Finding]:
     if not wanted or not scene.target.is_local:
         return
     page, free = _free()
-    needed = sum(map(_memory, wanted))
+    needed = sum(definition.memory for definition in wanted)
     told = f"{human_size(needed)} of memory in huge pages, {human_size(free * page)} are free"
     if needed <= free * page:
         yield Finding(_SUBJECT, Verdict.FINE, told)
         return
-    starts = scene.choices.ending is not Ending.DEFINE_ONLY and (
-        scene.has_memory or scene.choices.ending is Ending.START
-    )
+    starts = scene.starts_guests
     pages = -(-needed // page) if page else 0
     yield Finding(
         _SUBJECT,
@@ -50,8 +46,3 @@ def _free() -> tuple[int, int]:
     lines = (line.split() for line in _MEMINFO.read_text().splitlines())
     told = {words[0].rstrip(":"): int(words[1]) for words in lines if len(words) > 1}
     return told.get("Hugepagesize", 0) * _KIB, told.get("HugePages_Free", 0)
-
-
-def _memory(definition: Definition) -> int:
-    """Bytes; libvirt itself writes KiB."""
-    return int(definition.root.findtext("memory") or 0) * _KIB

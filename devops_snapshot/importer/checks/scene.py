@@ -15,7 +15,7 @@ from ...manifest.check import definition_of
 from ...manifest.definition import Definition
 from ...manifest.document import Network
 from ...manifest.reading import parse_network
-from ..choices import Choices
+from ..choices import Choices, Ending
 from ..target import Target
 
 
@@ -96,3 +96,9 @@ class Scene:
         """Whether guests come back from memory, which binds them to CPU and machine type."""
         nodes = self.manifest.environment.nodes
         return any(snapshot.memory for node in nodes for snapshot in node.snapshots)
+
+    @property
+    def starts_guests(self) -> bool:
+        """Whether guests are to run when the environment is here."""
+        ending = self.choices.ending
+        return ending is not Ending.DEFINE_ONLY and (self.has_memory or ending is Ending.START)

@@ -20,11 +20,13 @@ def new_macs(macs: Iterable[str], *, seed: str) -> dict[str, str]:
     Like all of fuel-devops's they begin with 64; they follow from the old ones and the seed.
     """
     found: dict[str, str] = {}
+    taken: set[str] = set()
     for mac in dict.fromkeys(map(plain_mac, macs)):
         number = 0
-        while (fresh := _derived(f"{seed}/{mac}/{number}")) in found.values():
+        while (fresh := _derived(f"{seed}/{mac}/{number}")) in taken:
             number += 1
         found[mac] = fresh
+        taken.add(fresh)
     return found
 
 

@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 from lxml import etree
 
 from ...manifest.document import (
+    Environment,
     File,
     Group,
     Interface,
@@ -28,6 +29,7 @@ from ...manifest.document import (
 from ...manifest.nwfilters import interface_filter_name, network_filter_name
 from ...snapshot.domain_xml import parse, serialise
 from ...snapshot.pool import MAX_FILE_NAME
+from ..distinct import distinct
 from .macs import new_macs as fresh_macs
 from .macs import plain_mac
 from .naming import FileNames, joined, too_long
@@ -73,21 +75,13 @@ class _Renaming:
         cards = [i.mac_address for node in environment.nodes for i in node.interfaces]
         l2_names = [l2.name for l2 in environment.networks]
         macs = fresh_macs(cards, seed=new) if new_macs else {}
-        filters = {network_filter_name(old, l2): network_filter_name(new, l2) for l2 in l2_names}
-        filters |= {
-            interface_filter_name(before, mac): interface_filter_name(
-                after, macs.get(plain_mac(mac), mac)
-            )
-            for before, after in list(filters.items())
-            for mac in cards
-        }
         return cls(
             old=old,
             new=new,
             names=names,
             paths=_moved([file.path for file in manifest.files], names),
             networks={joined(old, l2): joined(new, l2) for l2 in l2_names},
-            filters=filters,
+            filters=_filters(environment, new, macs),
             macs=macs,
         )
 
@@ -206,21 +200,31 @@ class _Renaming:
         return str(uuid.uuid5(uuid.UUID(old), self.new))
 
 
+def _filters(environment: Environment, new: str, macs: Mapping[str, str]) -> dict[str, str]:
+    """Names of network filters, those of networks and those of cards: old to new."""
+    names = {
+        l2.id: (network_filter_name(environment.name, l2.name), network_filter_name(new, l2.name))
+        for l2 in environment.networks
+    }
+    filters = dict(names.values())
+    for card in (card for node in environment.nodes for card in node.interfaces):
+        if card.l2_network_device in names:
+            before, after = names[card.l2_network_device]
+            mac = card.mac_address
+            mac_here = macs.get(plain_mac(mac), mac)
+            filters[interface_filter_name(before, mac)] = interface_filter_name(after, mac_here)
+    return filters
+
+
 def _moved(paths: list[str], names: FileNames) -> dict[str, str]:
     """New paths of files; where two would be the same, a number follows.
 
     :raises UsageError: no file can be called so
     """
-    moved: dict[str, str] = {}
-    taken: set[str] = set()
-    for path in paths:
-        wanted = _renamed_path(path, names)
-        numbered = (f"{wanted}-{number}" for number in range(len(paths)))
-        moved[path] = next(new for new in (wanted, *numbered) if new not in taken)
-        taken.add(moved[path])
-        if len(PurePosixPath(moved[path]).name.encode()) > MAX_FILE_NAME:
-            raise too_long(names.new)
-    return moved
+    new = list(distinct(_renamed_path(path, names) for path in paths))
+    if any(len(PurePosixPath(path).name.encode()) > MAX_FILE_NAME for path in new):
+        raise too_long(names.new)
+    return dict(zip(paths, new, strict=True))
 
 
 def _renamed_path(path: str, names: FileNames) -> str:
