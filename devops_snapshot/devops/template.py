@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from .yaml_loader import Section, load_yaml
 
 MAC_ADDRESS = re.compile(r"([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}")
 
+LONGEST_MESSAGE = 1000  # characters, whatever stands in the template
 LONGEST_NAME = 255  # characters; what the column takes
 POOL_KEYS = ("net", "params")
 GROUP_KEYS = ("name", "driver", "network_pools", "l2_network_devices", "group_volumes", "nodes")
@@ -313,6 +315,7 @@ def _error(
 
 def _located(section: Mapping[str, Any], key: str | None, message: str) -> str:
     """The message after ``file:line: ``, where the section comes from a file."""
+    message = textwrap.shorten(message, LONGEST_MESSAGE, placeholder=" ...")
     if not isinstance(section, Section):
         return message
     line = section.lines.get(key, section.line) if key else section.line

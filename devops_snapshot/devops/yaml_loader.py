@@ -5,13 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import yaml
 
 from devops_snapshot.errors import TemplateError
 
 INTEGER = "tag:yaml.org,2002:int"
+LARGEST = 8 << 20
+"""Characters of a template."""
+
+_LONGEST_SHOWN = 40  # characters
+_MOST_NODES = 1 << 18  # values, with aliases as often as they are named
 
 
 class Section(dict[Any, Any]):
@@ -36,12 +41,42 @@ def _load(
         raise TemplateError(f"{prefix}{path} includes itself")
     try:
         with path.open(encoding="utf-8") as stream:
-            loader = _Loader(stream, path, environ, including)
-            return loader.get_single_data()
+            text = stream.read(LARGEST + 1)
+        if len(text) > LARGEST:
+            raise TemplateError(f"{prefix}{path} has more than {LARGEST} characters")
+        loader = _Loader(text, path, environ, including)
+        return loader.get_single_data()
     except OSError as error:
         raise TemplateError(f"{prefix}Cannot read {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise TemplateError(f"{prefix}{path} is nested too deeply") from error
+    except (yaml.YAMLError, ValueError) as error:  # the latter: 2026-13-32, or too many digits
         raise TemplateError(f"{_place(error) or path}: {_reason(error)}") from error
+
+
+def _expanded(root: yaml.Node) -> int:
+    """How many nodes there are if each alias is what it stands for.
+
+    :raises RecursionError: one stands for itself
+    """
+    sizes: dict[int, int] = {}
+
+    def size(node: yaml.Node) -> int:
+        if id(node) not in sizes:
+            sizes[id(node)] = 0  # until it is known
+            parts = node.value if isinstance(node, yaml.CollectionNode) else []
+            children = [child for part in parts for child in _nodes(part)]
+            sizes[id(node)] = 1 + sum(map(size, children))
+        elif not sizes[id(node)]:
+            raise RecursionError
+        return sizes[id(node)]
+
+    return size(root)
+
+
+def _nodes(part: Any) -> tuple[yaml.Node, ...]:
+    """An item of a sequence, or a key with its value."""
+    return part if isinstance(part, tuple) else (part,)
 
 
 def _place(error: Exception) -> str:
@@ -68,6 +103,17 @@ class _Scalars(yaml.SafeLoader):
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Refuses what is not what it is said to be, such as ``!!int x``, with its line."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, AttributeError) as error:  # whatever PyYAML stumbles over
+            kind = node.tag.rpartition(":")[2]
+            problem = f"{str(node.value)[:_LONGEST_SHOWN]!r} is no {kind}"
+            raise yaml.constructor.ConstructorError(
+                problem=problem, problem_mark=node.start_mark
+            ) from error
+
 
 _Scalars.add_implicit_resolver(
     INTEGER, re.compile(r"[-+]?(0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)$"), "-+0123456789"
@@ -79,15 +125,23 @@ class _Loader(_Scalars):
 
     def __init__(
         self,
-        stream: TextIO,
+        text: str,
         path: Path,
         environ: Mapping[str, str],
         including: tuple[Path, ...],
     ) -> None:
-        super().__init__(stream)
+        super().__init__(text)
+        self.name = str(path)  # for messages
         self.path = path
         self.environ = environ
         self.including = (*including, path.resolve())
+
+    def get_single_node(self) -> yaml.Node | None:
+        """Refuses a billion laughs: values that are many times as large as their text."""
+        node: yaml.Node | None = super().get_single_node()
+        if node is not None and _expanded(node) > _MOST_NODES:
+            raise TemplateError(f"{self.path}: its aliases make more than {_MOST_NODES} values")
+        return node
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Refuses a key that stands there twice: YAML would silently forget the first."""
@@ -132,7 +186,7 @@ class _Loader(_Scalars):
             return yaml.load(value, _Scalars)  # a safe one
         except yaml.YAMLError as error:
             raise TemplateError(
-                f"{place}: The value of {name} is no YAML: {value!r}",
+                f"{place}: The value of {name} is no YAML: {value[:_LONGEST_SHOWN]!r}",
                 hint="Quote it if it is plain text",
             ) from error
 
