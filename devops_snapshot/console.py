@@ -23,8 +23,9 @@ from rich.progress import (
 from tabulate import tabulate
 
 from .devops.database import prepare_database
+from .errors import DevopsError
 from .lock import changing
-from .output import encodable, steps_told, visible
+from .output import PROGRAM, encodable, steps_told, visible
 from .signals import about_to_change, powered
 
 
@@ -91,6 +92,18 @@ class DevopsCommand(BaseCommand):
             epilog=self._epilog(),
             **kwargs,
         )
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        """Django's dispatcher, by which commands are called beside another ``devops`` app, does not
+        know our errors: ``dos.py`` does.
+        """
+        try:
+            super().run_from_argv(argv)
+        except DevopsError as error:
+            if argv[0] == PROGRAM:
+                raise
+            self.stderr.write(f"Error: {error}")
+            sys.exit(error.exit_code)
 
     def _epilog(self) -> str:
         return "\n  ".join(["examples:", *self.examples]) if self.examples else ""

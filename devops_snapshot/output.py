@@ -12,6 +12,9 @@ from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from typing import Any, TextIO, cast
 
+PROGRAM = "dos.py"
+"""What users call."""
+
 _OBEYED = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 """What moves the cursor, changes colours or turns the direction of writing; tab and newline stay"""
 

@@ -22,6 +22,7 @@ from django.db import DatabaseError, OperationalError
 from devops_snapshot import __version__
 from devops_snapshot.errors import DevopsError, UsageError
 from devops_snapshot.output import (
+    PROGRAM,
     OutputError,
     ReaderGoneError,
     complete_output,
@@ -29,7 +30,6 @@ from devops_snapshot.output import (
     visible,
 )
 
-PROGRAM = "dos.py"
 INTERRUPTED, BROKEN_PIPE = 130, 141
 """Exit codes: those of a shell for a process that the signal ended."""
 

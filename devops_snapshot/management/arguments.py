@@ -10,13 +10,14 @@ from typing import Any
 
 from django.apps import apps
 from django.conf import settings
+from django.core.exceptions import ObjectDoesNotExist
 from django.core.management import get_commands
 from django.core.management.base import CommandParser
 from rich.progress import Progress as Bars
 from rich.progress import TaskID
 
 from ..console import human_size, progress_bars
-from ..errors import DevopsError, UnsupportedError, UsageError
+from ..errors import DevopsError, NotFoundError, UnsupportedError, UsageError
 from ..remote.url import parse
 from ..snapshot import Waiting
 from .quantities import human_duration
@@ -32,9 +33,12 @@ LONGEST_URL = 1024  # characters; what the records take
 def environment_named(name: str) -> Any:
     """The environment's row.
 
-    :raises NotFoundError: naming the database that was asked
+    :raises NotFoundError: the ordinary app's names the database that was asked
     """
-    return apps.get_model("devops", "Environment").get(name=name)
+    try:
+        return apps.get_model("devops", "Environment").get(name=name)
+    except ObjectDoesNotExist:
+        raise NotFoundError(f"there is no environment {name!r}") from None
 
 
 def add_snapshot_argument(parser: CommandParser) -> None:

@@ -28,10 +28,11 @@ class Elsewhere(Place):
         return self.host.python(*argv, env={**self.env, **settings, **env}, timeout=300).stdout
 
     def fails(self, *arguments: str) -> str:
-        """What a command of the extension says that has to fail."""
+        """What a command of the extension says that has to fail: one line."""
         with pytest.raises(CommandError) as failure:
             self.dos(*arguments)
-        return str(failure.value)
+        [line] = failure.value.stderr.splitlines()
+        return str(line)
 
     @property
     def node(self) -> Guest:
@@ -64,7 +65,9 @@ def test_an_app_that_offers_the_contract_is_enough(
     first = here.export("--with-current", "--snapshot", "early", storage=storage, name=NAME)
     before = (here.records(NAME), here.devices(NAME), here.networks())
 
-    assert "has no command time_sync" in there.fails("import-env", "latest", "--timesync")
+    assert "no environment 'other'" in there.fails("export-env", NAME, "--storage", storage)
+    refused = there.fails("import-env", "latest", "--timesync", "--storage", storage)
+    assert "has no command time_sync" in refused
     there.dos("import-env", f"latest:{NAME}", "--storage", storage)
     assert there.node.ticks() > ticks
     assert there.node.read_file("/run/note") == "remembered"
