@@ -107,6 +107,16 @@ def test_cards_are_known_however_their_addresses_are_spelled() -> None:
     assert mac.get("address") == "64:ec:28:30:d9:48"
 
 
+def test_the_same_domain_may_be_behind_other_filters() -> None:
+    """Another one is not: that would be taken for what the snapshot speaks of."""
+    header = MemoryHeader.unpack(written())
+    spelled = DEFINITION.replace("admin_64:ec", "admin_64:EC")
+    assert header.is_behind_other_filters(etree.fromstring(spelled))
+    assert not header.is_behind_other_filters(etree.fromstring(DEFINITION))
+    assert not header.is_behind_other_filters(another())
+    assert not header.is_behind_other_filters(another(spelled))
+
+
 def test_a_card_on_a_bridge_of_the_host_comes_into_its_network() -> None:
     """So libvirt tells of a guest that runs in a network of forward mode ``bridge``."""
     on_bridge = DEFINITION.replace("interface type='network'", "interface type='bridge'")

@@ -13,6 +13,7 @@ from devops_snapshot.importer.reshape import reshape, spelled_apart
 from devops_snapshot.importer.reshape.macs import plain_mac
 from devops_snapshot.manifest import document as d
 from devops_snapshot.manifest.check import check_manifest, definition_of
+from devops_snapshot.manifest.spelled import original_mac, original_subnet
 from tests.manifest.real import document, manifest_of
 
 from .looking import few, macs
@@ -33,9 +34,18 @@ def test_copies_have_rows_of_their_own_that_mean_the_same(
         assert not macs(copy) & taken_macs
         assert not subnets & taken_subnets
         assert {plain_mac(mac) for mac in macs(copy)} == {plain_mac(m) for m in macs(manifest)}
+        assert as_written_before(copy) == as_written_before(manifest)
         taken_macs |= macs(copy)
         taken_subnets |= subnets
     assert spelled_apart(manifest) == manifest
+
+
+def as_written_before(manifest: d.Manifest) -> list[str]:
+    """What an export of it tells."""
+    environment = manifest.environment
+    cards = [card for node in environment.nodes for card in node.interfaces]
+    told = [original_mac(card.params, card.mac_address) for card in cards]
+    return told + [original_subnet(pool.params, pool.net) for pool in environment.address_pools]
 
 
 def test_an_address_without_letters_has_several_spellings_too() -> None:
