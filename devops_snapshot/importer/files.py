@@ -92,6 +92,8 @@ def shared_files(manifest: Manifest, session: ImportSession, target: Target) -> 
 def _is_there(file: File, session: ImportSession, target: Target, path: Path) -> bool:
     if file.layer is None:
         return False
+    if pool.is_local(target) and os.access(path.parent, os.X_OK) and not os.path.lexists(path):
+        return False  # whatever libvirt remembers
     layer = session.layer(LayerId(file.layer))
     if pool.is_local(target) and os.access(path, os.R_OK):
         if not is_same(layer, path):

@@ -20,7 +20,7 @@ _PARSER = etree.XMLParser(
     remove_pis=True,
 )
 
-LARGEST = 4 << 20
+LARGEST = 2 << 20
 """Characters of a document; parsed, it takes up to thirty times as many bytes."""
 
 _LONGEST_REASON = 200  # characters that are told of what the parser says
