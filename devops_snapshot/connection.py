@@ -74,7 +74,7 @@ def connect(uri: str) -> Any:
     except libvirt.libvirtError as error:
         reason = one_line(error)
         raise HypervisorError(
-            f"cannot connect to libvirt at {uri}: {reason}", hint=_connection_hint(reason)
+            f"cannot connect to libvirt at {uri}: {reason}", hint=_connection_hint(uri, reason)
         ) from error
 
 
@@ -133,8 +133,12 @@ def _is_starting(domain: Any) -> bool:
     return bool(domain.state() == starting)
 
 
-def _connection_hint(reason: str) -> str:
+def _connection_hint(uri: str, reason: str) -> str:
     """libvirt tells these causes apart only in its text."""
+    if "publickey" in reason or "Host key verification" in reason:
+        parts = urlsplit(uri)
+        name = f"{parts.username}@{parts.hostname}" if parts.username else parts.hostname
+        return f"'ssh {name} true' has to work without a question"
     if "Permission denied" in reason or "authentication" in reason:
         return "Add your user to the group libvirt and log in again"
     if "No such file" in reason or "Connection refused" in reason:

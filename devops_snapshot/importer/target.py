@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import libvirt
 from lxml import etree
 
+from ..connection import connect
 from ..errors import HypervisorError
 from ..hypervisor import asking
 from ..snapshot.domain_xml import parse
@@ -36,8 +36,7 @@ class Target:
 
     @cached_property
     def conn(self) -> Any:
-        with asking(f"connecting to {self.connection_string}"):
-            return libvirt.open(self.connection_string)
+        return connect(self.connection_string)
 
     @property
     def is_local(self) -> bool:

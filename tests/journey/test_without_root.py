@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from .other_user import UsersHost, user_of
 from .scenario import NAME, Place, images_differ, keep_images
 from .ssh_login import open_to_ssh
 
+LONG_RUN = bool(os.environ.get("DEVOPS_LONG_RUN"))
 NODE = "node-1"  # is on, the other one is not
 NOTE = "/run/note"
 OURS = """
@@ -36,6 +39,30 @@ def create_twice(cls, *arguments):
     files.append(create(*arguments))
     return create(*arguments) if len(files) == 3 else files[-1]
 NewVolume.create = classmethod(create_twice)
+"""
+KILLED = """
+import signal
+from devops_snapshot.volumes import upload
+count = 0
+
+def watch(owner, name, wrap=lambda function: function):
+    original = getattr(owner, name)
+    original = getattr(original, "__func__", original)
+
+    def watched(*arguments, **keywords):
+        global count
+        result = original(*arguments, **keywords)
+        count += 1
+        if count == {}:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(owner, name, wrap(watched))
+
+watch(upload.NewVolume, "create", classmethod)
+for name in ("fill", "begin_with"):
+    watch(upload.NewVolume, name)
+watch(upload, "_send")
 """
 
 
@@ -180,3 +207,17 @@ def test_another_takes_a_name_first(lab: Lab, beta: Place) -> None:
     assert code == 4
     [left] = names(beta)
     assert f"a file {beta.host.pool_dir / left} is there already" in said
+
+
+@pytest.mark.skipif(not LONG_RUN, reason="minutes: set DEVOPS_LONG_RUN")
+def test_killed_anywhere(lab: Lab, beta: Place) -> None:
+    for number in count(1):
+        code, _ = ended(lab, beta, KILLED.format(number))
+        if code == 0:
+            break
+        assert code == -9
+        assert "was killed: what it had made is removed" in beta.host.dos("sync").stderr
+        assert beta.is_empty()
+    assert number > 100
+    lab.check(beta)
+    beta.dos("erase", NAME)
