@@ -6,6 +6,7 @@ A guest agent is asked first, which needs no network; otherwise it goes over SSH
 from __future__ import annotations
 
 import io
+import ipaddress
 import logging
 import socket
 import time
@@ -25,6 +26,8 @@ from .libvirt.node import LibvirtNode
 from .models import Environment, Node
 
 CONNECT_TIMEOUT = 10.0  # seconds
+COMMAND_TIMEOUT = 60.0
+MOST_OUTPUT = 1 << 20  # bytes that are read of what a guest says
 ADMIN_KEYS = ("/root/.ssh/id_rsa", "/root/.ssh/bootstrap.rsa")
 """Private keys on the admin node with which slaves let it, and so us, in."""
 
@@ -190,7 +193,16 @@ def _keys(texts: Iterable[str]) -> Iterator[paramiko.PKey]:
 def _neighbours(text: str) -> dict[str, str]:
     """``ADDRESS dev DEVICE lladdr MAC STATE`` a line, as iproute2 prints it."""
     rows = [line.split() for line in text.splitlines()]
-    return {row[row.index("lladdr") + 1].lower(): row[0] for row in rows if "lladdr" in row}
+    known = [(row[0], row[row.index("lladdr") + 1 :]) for row in rows if "lladdr" in row]
+    return {mac[0].lower(): address for address, mac in known if mac and _is_address(address)}
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _sync_guest(guest: _Guest) -> ClockResult:
@@ -250,9 +262,15 @@ def _log_in(client: paramiko.SSHClient, guest: _Guest, address: str) -> None:
 
 
 def _run(client: paramiko.SSHClient, command: str) -> str:
-    """What the command says; raises OSError if it fails."""
-    _, stdout, stderr = client.exec_command(command, timeout=60)
-    output, complaint = stdout.read().decode(), stderr.read().decode()
+    """What the command says, as far as anybody would read it; raises OSError if it fails."""
+    _, stdout, stderr = client.exec_command(command, timeout=COMMAND_TIMEOUT)
+    try:
+        said = [stream.read(MOST_OUTPUT) for stream in (stdout, stderr)]
+    except TimeoutError:  # it goes on and on, or says nothing at all
+        raise OSError(f"the guest does not end: {command.strip()}") from None
+    if not stdout.channel.status_event.wait(COMMAND_TIMEOUT):
+        raise OSError(f"the guest does not end: {command.strip()}")
+    output, complaint = (text.decode(errors="replace") for text in said)
     if stdout.channel.recv_exit_status():
         raise OSError(f"setting the clock failed: {complaint.strip() or command.strip()}")
     return output.strip()

@@ -47,7 +47,7 @@ _MOST = {
 _LONGEST_DRIVER = 512  # characters that the column takes
 _LONGEST_TEXT = 1 << 20  # characters of a parameter; cloud-init's data is the longest
 _LARGEST = 1 << 53
-_PATHS = range(65)
+_PATHS, _PORTS = range(65), range(1, 1 << 16)
 
 
 def check_rows(manifest: document.Manifest) -> None:
@@ -200,7 +200,8 @@ _PARAMS: dict[type[document.Row], dict[str, Callable[[Any], bool]]] = {
         _of(_is_list_of(dict), "numa"),
         _of(_is_whole, "has_vnc has_videocard bmc_network"),
         _of(_is_number, "vcpu memory bootmenu_timeout bmc_port"),
-        _of(_is_number, "ssh_port bootstrap_timeout deploy_timeout"),
+        _of(_is_number, "bootstrap_timeout deploy_timeout"),
+        _of(lambda value: type(value) is int and value in _PORTS, "ssh_port"),
     ),
     document.L2NetworkDevice: _table(
         _of(_is_text, "uuid tftp_root_dir"),

@@ -6,23 +6,27 @@ the real one would set the clock of this machine.
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import libvirt
+import libvirt_qemu
 import paramiko
 import pytest
 from django.conf import settings
 
 from devops_snapshot.devops import timesync
+from devops_snapshot.devops.libvirt import guest_agent
 from devops_snapshot.devops.models import Environment
-from devops_snapshot.errors import NotFoundError
+from devops_snapshot.errors import HypervisorError, NotFoundError
 from devops_snapshot.shell import main
 
 LOGIN, PASSWORD = "root", "r00tme"
@@ -92,9 +96,10 @@ class Guest(paramiko.ServerInterface):
         done = subprocess.run(
             ["sh", "-c", command], env={"PATH": str(self.programs)}, capture_output=True
         )
-        channel.sendall(done.stdout)
-        channel.sendall_stderr(done.stderr)
-        channel.send_exit_status(done.returncode)
+        with suppress(OSError):  # whoever asked has gone
+            channel.sendall(done.stdout)
+            channel.sendall_stderr(done.stderr)
+            channel.send_exit_status(done.returncode)
         channel.close()
 
     @contextmanager
@@ -213,6 +218,36 @@ def test_a_clock_that_cannot_be_set(lab: Lab) -> None:
     lab.guests["slave-01"].program("date", "#!/bin/sh\necho 'date: not permitted' >&2; exit 1\n")
     (result,) = timesync.sync_time(lab.environment, ["slave-01"])
     assert result.error == "setting the clock failed: date: not permitted"
+
+
+def test_a_guest_that_says_more_than_anybody_reads(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guests are not trusted: neither with memory nor with time of this host."""
+    monkeypatch.setattr(timesync, "COMMAND_TIMEOUT", 1.0)
+    guest = lab.guests["slave-01"]
+    (tmp_path / "much").write_bytes(b"\xff" * (5 * timesync.MOST_OUTPUT))
+    guest.program("date", f"#!/bin/sh\ncat {tmp_path}/much\n")
+    (result,) = timesync.sync_time(lab.environment, ["slave-01"])
+    assert "the guest does not end: date" in result.error
+
+
+def test_what_the_admin_node_takes_for_addresses(lab: Lab) -> None:
+    lines = "lladdr\nx lladdr\nevil.example.org dev eth0 lladdr 64:00:00:00:00:01 REACHABLE"
+    assert timesync._neighbours(f"{lines}\n192.0.2.7 dev eth0 lladdr AA:00 STALE") == {
+        "aa:00": "192.0.2.7"
+    }
+
+
+@pytest.mark.parametrize("told", [None, "x", -1, 1 << 80, [], 1.5, float("nan")])
+def test_an_agent_that_tells_no_time(monkeypatch: pytest.MonkeyPatch, told: object) -> None:
+    answer = json.dumps({"return": told})
+    monkeypatch.setattr(libvirt_qemu, "qemuAgentCommand", lambda *_: answer)
+    with (
+        closing(libvirt.open("test:///default")) as connection,
+        pytest.raises(HypervisorError, match="the guest agent of test tells no time"),
+    ):
+        guest_agent.read_clock(connection.lookupByName("test"))
 
 
 @pytest.mark.parametrize(

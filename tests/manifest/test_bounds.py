@@ -193,6 +193,7 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "a mode that is none": (params(l2, forward={"mode": "hostdev"}), "as its forward"),
     "paths without end": (params(volume, multipath_count=1 << 40), "multipath_count"),
     "memory of NaN": (params(node, memory=float("nan")), "nan as its memory"),
+    "a port that is none": (params(node, ssh_port=1 << 16), "65536 as its ssh_port"),
     "a gateway that is none": (params(pool, ip_reserved={"gateway": "x"}), "ip_reserved"),
     "a range that is none": (params(pool, ip_ranges={"dhcp": ["10.0.0.1"]}), "ip_ranges"),
     "features that are none": (params(interface, features="x"), "features"),
