@@ -21,11 +21,12 @@ from ..snapshot import pool
 from ..snapshot.domain_xml import disks_of
 from ..snapshot.metadata import parse_snapshot
 from ..snapshot.undo import Undo
-from ..store import FileAtHand, ImportSession, LayerId
-from ..volumes import VolumeAtHand
+from ..store import ImportSession, LayerId
+from ..volumes import StoredFiles
+from ..write_guard import guarded
 from .heads import check_image, format_of, head_of
 from .journal import Journal
-from .layer_cache import LayerCache, is_same
+from .layer_cache import LayerCache
 from .plan import Plan
 from .target import Target
 from .uploads import upload_all
@@ -92,23 +93,16 @@ def shared_files(manifest: Manifest, session: ImportSession, target: Target) -> 
 def _is_there(file: File, session: ImportSession, target: Target, path: Path) -> bool:
     if file.layer is None:
         return False
-    if pool.is_local(target) and os.access(path.parent, os.X_OK) and not os.path.lexists(path):
-        return False  # whatever libvirt remembers
-    layer = session.layer(LayerId(file.layer))
-    if pool.is_local(target) and os.access(path, os.R_OK):
-        if not is_same(layer, path):
-            return False
-        with FileAtHand.open(path) as content:
-            check_image(file, content)
-            return True
-    volume = pool.volume_at(target, path)
-    if volume is None:
+    try:
+        found = StoredFiles([target]).find(str(path))
+        with guarded([str(path)] if found.is_at_hand else []), found.compared() as content:
+            is_same = session.layer(LayerId(file.layer)).is_in(content)
+    except DevopsError:
         return False
-    with VolumeAtHand.open(volume) as read:
-        if not layer.is_in(read):
-            return False
-        check_image(file, read)
-    return True
+    if is_same:
+        with found.compared() as content:
+            check_image(file, content)
+    return is_same
 
 
 def _check_sizes(files: list[File], session: ImportSession) -> None:

@@ -12,9 +12,10 @@ from typing import Any, Protocol
 from .. import storage_pool
 from ..connection import is_local
 from ..contract import Pool
-from ..errors import DevopsError, NotFoundError
+from ..errors import DevopsError, HypervisorError, NotFoundError
 from ..hypervisor import asking
-from ..store import FileSource, LayerSource
+from ..store import FileAtHand, FileSource, LayerSource
+from .at_hand import VolumeAtHand
 from .download import VolumeSource, read_volume
 from .volume_state import VolumeState
 
@@ -39,6 +40,9 @@ class StoredFile(Protocol):
         :raises ConflictError: somebody wrote to it meanwhile
         """
 
+    def compared(self) -> AbstractContextManager[LayerSource]:
+        """To be read by several threads in the block, each at another place."""
+
 
 @dataclass(frozen=True)
 class _AtHand:
@@ -53,6 +57,9 @@ class _AtHand:
     def opened(self) -> AbstractContextManager[LayerSource]:
         return FileSource.open(self.path)
 
+    def compared(self) -> AbstractContextManager[LayerSource]:
+        return FileAtHand.open(self.path)
+
 
 @dataclass(frozen=True)
 class _InPool:
@@ -65,6 +72,9 @@ class _InPool:
 
     def opened(self) -> AbstractContextManager[LayerSource]:
         return VolumeSource.open(self.volume)
+
+    def compared(self) -> AbstractContextManager[LayerSource]:
+        return VolumeAtHand.open(self.volume)
 
 
 class StoredFiles:
@@ -101,9 +111,9 @@ class StoredFiles:
             except PermissionError:
                 pass  # of its directory
         for pool in self._pools:
-            volume = _volume_at(pool, path)
-            if volume is not None:
-                return _InPool(volume, VolumeState.of(volume).size)
+            file = _file_in(pool, path)
+            if file is not None:
+                return file
         if not self._are_local:
             raise _absent(path)
         raise DevopsError(
@@ -112,11 +122,21 @@ class StoredFiles:
         )
 
 
-def _volume_at(pool: Pool, path: str) -> Any | None:
+def _file_in(pool: Pool, path: str) -> StoredFile | None:
     with asking(f"looking for {path}"):
         name, uri = pool.storage_pool_name, pool.connection_string
         libvirt_pool = storage_pool.get_pool(pool.conn, name, uri=uri)
-        return storage_pool.find_by_path(libvirt_pool, path)
+        volume = storage_pool.find_by_path(libvirt_pool, path)
+    if volume is None:
+        return None
+    try:
+        return _InPool(volume, VolumeState.of(volume).size)
+    except HypervisorError:
+        with asking(f"looking for {path}"):  # libvirt remembers files that have gone
+            storage_pool.refresh(libvirt_pool)
+            if storage_pool.find_volume(pool.conn, path) is None:
+                return None
+        raise
 
 
 def _absent(path: str) -> NotFoundError:

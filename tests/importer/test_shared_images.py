@@ -58,3 +58,6 @@ def test_the_same_content_under_its_name(pool: FarPool, tmp_path: Path) -> None:
             assert not is_shared(content[:-1])
             assert not is_shared(content[:-1] + bytes([content[-1] ^ 1]))
             assert not is_shared(b"")
+            assert is_shared(content)
+            there.unlink()  # libvirt remembers it
+            assert not shared_files(manifest, session, pool)

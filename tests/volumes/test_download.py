@@ -138,3 +138,8 @@ def test_what_libvirt_has_not(pool: FarPool, tmp_path: Path) -> None:
         StoredFiles([pool]).find(str(path))
     with pytest.raises(DevopsError, match="is not there"):
         StoredFiles([pool]).find(str(pool.directory / "none"))
+    gone = dense(pool.directory, 100)
+    pool.volume(gone)  # libvirt remembers it
+    gone.unlink()
+    with pytest.raises(NotFoundError, match="is not there"):
+        StoredFiles([pool]).find(str(gone))

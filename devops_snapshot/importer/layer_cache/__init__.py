@@ -7,6 +7,5 @@ lets several come at the same time, ``pool_files`` finds what the storage pool h
 
 from .cache import DONE, LayerCache, data_size, give_up, trim
 from .entry import Entry
-from .pool_files import is_same
 
-__all__ = ["DONE", "Entry", "LayerCache", "data_size", "give_up", "is_same", "trim"]
+__all__ = ["DONE", "Entry", "LayerCache", "data_size", "give_up", "trim"]
