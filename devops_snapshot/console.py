@@ -194,7 +194,7 @@ def progress_bars() -> Iterator[Progress]:
     """Bars that count bytes, on standard error; nothing is shown where that is no terminal."""
     console = Console(stderr=True)
     with Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),  # names may have brackets
         BarColumn(),
         DownloadColumn(binary_units=True),
         TransferSpeedColumn(),

@@ -26,13 +26,13 @@ def terminal_width() -> int | None:
 
 
 def fact(name: str, value: str, *, width: int | None) -> str:
-    """A line ``Name: value``, and more lines below the value if need be.
+    """A line ``Name: value``, and more lines below the value if need be; its own are joined.
 
     :param width: in characters; None: one line, however long
     """
     start = f"{name + ':':<{_NAME}}"
     if width is None:
-        return start + value
+        return start + " ".join(value.splitlines())
     return textwrap.fill(
         value,
         max(width, 2 * _NAME),

@@ -8,6 +8,7 @@ row of a node means the domain that came with it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 
@@ -33,6 +34,7 @@ from .snapshot_document import faults_of_snapshot
 _LIBVIRT = "devops.driver.libvirt"
 _IMAGE_FORMATS = ("qcow2", "raw")
 _MEMORY_FORMAT = "memory"
+_LONGEST_MESSAGE = 1000  # characters
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,22 @@ def check_manifest(manifest: document.Manifest) -> None:
     :raises FormatError: saying what is wrong
     :raises UnsupportedError: a driver other than libvirt's, a forward mode that is not there yet
     """
+    with _told_shortly():
+        _check_manifest(manifest)
+
+
+@contextmanager
+def _told_shortly() -> Iterator[None]:
+    """Messages repeat what a manifest says; nobody reads a megabyte of it."""
+    try:
+        yield
+    except DevopsError as error:
+        if len(error.message) > _LONGEST_MESSAGE:
+            error.message = f"{error.message[:_LONGEST_MESSAGE]} ..."
+        raise
+
+
+def _check_manifest(manifest: document.Manifest) -> None:
     environment = manifest.environment
     check_rows(manifest)
     files = _check_files(manifest.files)
@@ -84,6 +102,11 @@ def check_memory(node: document.Node, snapshot: document.Snapshot, xml: str) -> 
 
     :raises FormatError: it is not the domain that the snapshot speaks of
     """
+    with _told_shortly():
+        _check_memory(node, snapshot, xml)
+
+
+def _check_memory(node: document.Node, snapshot: document.Snapshot, xml: str) -> None:
     owner = f"the memory of node {node.name!r} at {snapshot.name!r}"
     saved = check_definition(owner, parse(xml))
     recorded = parse_snapshot(snapshot.xml)

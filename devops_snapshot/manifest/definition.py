@@ -91,7 +91,8 @@ _LISTENERS = ("address", "network", "none")
 _ENTROPY = ("/dev/random", "/dev/urandom", "/dev/hwrng")
 _TERMINALS = "/dev/pts/"
 _CHANNELS = ("/var/lib/libvirt/qemu/channel/", "/run/libvirt/qemu/channel/")
-_LONGEST_SHOWN, _LONGEST_PATH = 40, 300  # characters
+_LONGEST_SHOWN = 40  # characters
+_LONGEST_NAME = 255  # characters that libvirt takes for the name of a file
 _FREE_TEXT = frozenset("title description metadata seclabel resource".split())
 # Where a slash may stand because the place is checked by itself, or replaced, or names no file.
 _SLASHES = frozenset(
@@ -139,7 +140,8 @@ def check_definition(owner: str, root: etree._Element) -> Definition:
     """
     kind, name, uuid = root.get("type", ""), root.findtext("name"), root.findtext("uuid")
     machine = root.find("os/type")
-    if kind not in ("kvm", "qemu") or not name or not uuid or machine is None:
+    named = name and uuid and max(len(name), len(uuid)) <= _LONGEST_NAME
+    if kind not in ("kvm", "qemu") or not name or not uuid or not named or machine is None:
         raise FormatError(f"{owner} has no usable domain definition")
     for fault in _faults(root):
         raise FormatError(
@@ -162,6 +164,7 @@ def check_definition(owner: str, root: etree._Element) -> Definition:
 def _faults(root: etree._Element) -> Iterator[str]:
     yield from foreign(root, _DOMAIN)
     yield from twice(root, _REPEATED["domain"])
+    yield from (f"<domain {key!s}=...>" for key in root.attrib if key not in ("type", "id"))
     for backing in root.findall("memoryBacking"):
         yield from foreign(backing, _MEMORY_BACKING)
     for tuning in root.findall("cputune"):
@@ -292,6 +295,6 @@ def _paths(element: etree._Element, place: str) -> Iterator[str]:
     values = {"": element.text or "", **{str(k): str(v) for k, v in element.attrib.items()}}
     for attribute, value in values.items():
         if "/" in value and (place, attribute) not in _SLASHES:
-            yield f"the path {value.strip()[:_LONGEST_PATH]!r} in <{element.tag}>"
+            yield f"the path {value.strip()!r} in <{element.tag}>"
     for child in _elements(element):
         yield from _paths(child, f"{place}/{child.tag}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
+from devops_snapshot.exporter.run import summarise
 from devops_snapshot.importer.choices import Choices
 from devops_snapshot.importer.domain import adapt, adapt_snapshot
 from devops_snapshot.importer.networks import build_network, isolate
@@ -24,6 +26,8 @@ from devops_snapshot.importer.plan import Plan, place_files
 from devops_snapshot.importer.reshape import notes, reshape, spelled_apart
 from devops_snapshot.importer.rows import write_rows
 from devops_snapshot.importer.target import Target
+from devops_snapshot.management.columns import fact
+from devops_snapshot.management.commands import show_export
 from devops_snapshot.manifest import Manifest
 from devops_snapshot.manifest.check import check_manifest, check_memory, definition_of
 from devops_snapshot.manifest.definition import check_definition
@@ -91,6 +95,7 @@ def _documents(changed: Any) -> list[tuple[dict[str, Any], str]]:
 def test_is_refused_or_harmless(database: None, data: bytes, choices: Choices) -> None:
     with only_clear_errors():
         exported = Manifest.from_json(data)
+        show(exported)
         check_manifest(exported)
         manifest = reshape(exported, choices)
         check_manifest(manifest)
@@ -104,6 +109,18 @@ def test_is_refused_or_harmless(database: None, data: bytes, choices: Choices) -
             check_machine(node, paths)
         check_networks(manifest)
         check_written(manifest, paths, choices)
+
+
+def show(manifest: Manifest) -> None:
+    """Whatever it says: nobody has checked it when it is shown."""
+    command = show_export.Command(stdout=StringIO(), stderr=StringIO())
+    for name, value in show_export._facts("id", manifest, None):
+        line = fact(name, value, width=None)
+        assert len(line.splitlines()) == 1
+    command._show_nodes(manifest)
+    command._show_networks(manifest)
+    command._show_files(manifest)
+    summarise(manifest)
 
 
 def check_places(paths: dict[str, str]) -> None:
