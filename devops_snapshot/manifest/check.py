@@ -163,6 +163,7 @@ def _check_names(environment: document.Environment) -> None:
     named: list[tuple[str, str]] = [("environment", environment.name)]
     named += [("address pool", pool.name) for pool in environment.address_pools]
     for group in environment.groups:
+        named += [("network pool", pool.name) for pool in group.network_pools]
         named += [("group", group.name), *(("volume", v.name) for v in group.volumes)]
         for l2 in group.l2_network_devices:
             named += [("network", l2.name), *([("network", l2.network.name)] if l2.network else [])]
