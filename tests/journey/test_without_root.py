@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -171,6 +172,13 @@ def test_the_same_through_ssh(lab: Lab) -> None:
     assert again["bytes_read"] > 100_000_000
     lab.far.dos("erase", NAME)
     assert lab.far.is_empty()
+
+
+def test_a_host_that_ssh_does_not_know(lab: Lab) -> None:
+    stranger = Place(lab.far.host, {**lab.far.env, "PATH": lab.far.host.env["PATH"]})
+    _, line = stranger.refused("import-env", lab.export, "--storage", lab.storage)
+    assert "Host key verification failed" in line
+    assert re.search(r"'ssh root@[0-9.]+ true' has to work without a question", line)
 
 
 def names(place: Place) -> set[str]:
