@@ -14,7 +14,7 @@ import pytest
 
 from devops_snapshot.errors import FormatError, StorageError
 from devops_snapshot.importer.layer_cache import LayerCache
-from devops_snapshot.importer.layer_cache.place import NAME, NAME_IN_POOL, workshop_of
+from devops_snapshot.workshop import NAME, NAME_IN_POOL, workshop_of
 from devops_snapshot.importer.layer_cache.pool_files import PoolFiles
 from devops_snapshot.progress import Quiet
 from devops_snapshot.store import ImportSession, LayerId, LayerKind

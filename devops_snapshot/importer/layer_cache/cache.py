@@ -24,14 +24,15 @@ import libvirt
 from django.conf import settings
 
 from ...errors import DevopsError, StorageError, UsageError
+from ...links import cloned, linked
 from ...progress import Progress, Quiet
 from ...store import FileAtHand, FileSink, ImportSession, LayerId, Seeds
 from ...store.reading.layer_sink import cannot_be_written
+from ...workshop import private_workshop, workshop_of
 from ..target import Target
-from .copies import cloned, linked, overwrite_head
 from .entry import Entry
 from .fetch import Fetcher
-from .place import private_workshop, workshop_of
+from .heads import overwrite_head
 from .pool_files import PoolFiles
 
 LOG = logging.getLogger(__name__)

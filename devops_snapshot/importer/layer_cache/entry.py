@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import FormatError
+from ...links import linked
 from ...store import FileAtHand, KnownLayer, LayerId
 from ...store.writing.file_state import SETTLED_SECONDS
-from .copies import linked, overwrite_head
+from .heads import overwrite_head
 
 _BLOCK = 512  # bytes; the unit of st_blocks on Linux
 _BEFORE = 60.0  # seconds

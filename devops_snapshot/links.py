@@ -38,13 +38,3 @@ def cloned(source: Path, target: Path) -> bool:
                 return False
             raise
     return True
-
-
-def overwrite_head(path: Path, head: bytes) -> None:
-    """Let a file begin with other bytes, durably."""
-    if not head:
-        return
-    with path.open("r+b") as file:
-        file.write(head)
-        file.flush()
-        os.fsync(file.fileno())

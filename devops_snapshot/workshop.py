@@ -1,4 +1,4 @@
-"""Where imports keep what they have fetched.
+"""Where imports keep what they have fetched, and exports what they have not sent yet.
 
 On the file system of the storage pool, so that a file can have a name there and one in the pool;
 beside the pool's directory, since libvirt lists even hidden directories in it as volumes. Where the
