@@ -12,12 +12,15 @@ from .process import has_ended, this_process
 
 
 @contextmanager
-def recorded(record: Journey) -> Iterator[None]:
-    """Write into the record how the block ended; errors pass through."""
+def recorded(record: Journey, *, ends_as: State = State.DONE) -> Iterator[None]:
+    """Write into the record how the block ended; errors pass through.
+
+    :param ends_as: without an error
+    """
     close_killed()
     record.process = this_process()
     record.save(update_fields=["process"])
-    state, error = State.DONE, ""
+    state, error = ends_as, ""
     try:
         yield
     except DevopsError as failure:

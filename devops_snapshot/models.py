@@ -36,6 +36,7 @@ class State(models.TextChoices):
     """How far an export or import has come."""
 
     RUNNING = "running"
+    QUEUED = "queued"
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -94,7 +95,10 @@ class Journey(models.Model):
 
 
 class Export(Journey):
-    """One run of ``export-env``."""
+    """One run of ``export-env``.
+
+    :param spool: the directory in which it waits to be sent, if it was detached
+    """
 
     snapshots = models.JSONField(default=list)
     definitions_only = models.BooleanField(default=False)
@@ -103,6 +107,7 @@ class Export(Journey):
     bytes_deduplicated = models.BigIntegerField(default=0)
     bytes_unread = models.BigIntegerField(default=0)
     freeze_seconds = models.FloatField(null=True, blank=True)
+    spool = models.CharField(max_length=4096, blank=True)
 
 
 class Import(Journey):

@@ -61,6 +61,12 @@ DEVOPS_STORAGE = os.environ.get("DEVOPS_STORAGE")
 DEVOPS_LAYER_CACHE = os.environ.get("DEVOPS_LAYER_CACHE")
 """Bytes that layers of imports may take which no environment has any more; ``None``: 20 GiB."""
 
+DEVOPS_SPOOL = os.environ.get("DEVOPS_SPOOL")
+"""Directory of exports that wait to be sent; ``None``: beside the storage pool."""
+
+DEVOPS_SPOOL_LIMIT = os.environ.get("DEVOPS_SPOOL_LIMIT")
+"""Bytes that it may take; ``None``: half of its file system."""
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

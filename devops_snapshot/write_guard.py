@@ -28,6 +28,18 @@ def guarded(paths: Iterable[str]) -> Iterator[None]:
     :raises ConflictError: somebody has one open for writing
     :raises NotFoundError: one is not there
     """
+    with held_open(paths):
+        yield
+
+
+@contextmanager
+def held_open(paths: Iterable[str]) -> Iterator[list[int]]:
+    """As :func:`guarded`; yields the descriptors that hold the locks, and can be inherited.
+
+    :raises ConflictError: somebody has one open for writing
+    :raises NotFoundError: one is not there
+    """
+    descriptors = []
     with ExitStack() as stack:
         for path in paths:
             try:
@@ -36,7 +48,8 @@ def guarded(paths: Iterable[str]) -> Iterator[None]:
                 raise NotFoundError(f"{path} cannot be opened: {error.strerror}") from error
             stack.callback(os.close, descriptor)
             _lock(descriptor, path)
-        yield
+            descriptors.append(descriptor)
+        yield descriptors
 
 
 def _lock(descriptor: int, path: str) -> None:

@@ -1,9 +1,11 @@
 """The way out: an environment becomes an export on a storage node.
 
-``selection`` settles what goes along, ``files`` finds the files behind it, ``ship`` sends them,
-``run`` is the whole journey.
+``wanted`` is what the user asks for, ``chosen`` the moment that it is, ``selection`` settles what
+goes along, ``files`` finds the files behind it, ``ship`` sends them, ``telling`` is what the export
+says of itself, ``run`` is the whole journey.
 """
 
 from .run import export
+from .wanted import Wanted
 
-__all__ = ["export"]
+__all__ = ["Wanted", "export"]

@@ -61,6 +61,11 @@ class Selection:
         return frozenset(path for node in self.nodes for path in node.writable)
 
     @property
+    def sealed(self) -> list[str]:
+        """Paths of files that no guest writes to any more."""
+        return [file.path for file in self.files if file.path not in self.writable]
+
+    @property
     def written_to(self) -> list[Any]:
         """Domains whose guests could write to an exported file while it is read.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Protocol
 
 from ..manifest.document import File, FileRole
 from ..progress import Progress
-from ..store import ExportSession, LayerKind
-from ..volumes import StoredFiles
+from ..store import ExportSession, LayerKind, Repository
+from ..volumes import StoredFile
 
 _KINDS = {
     FileRole.BASE: LayerKind.BASE,
@@ -16,9 +17,25 @@ _KINDS = {
 }
 
 
+_RELATED = 3  # exports whose data is looked at beforehand
+
+
+class Files(Protocol):
+    """The files of a selection by their paths, wherever they are."""
+
+    def find(self, path: str) -> StoredFile:
+        """:raises NotFoundError: it is not there"""
+
+
+def related_exports(repository: Repository, environment: str) -> list[str]:
+    """The ids of the latest exports of an environment, from which the next will differ little."""
+    entries = [e for e in repository.exports() if e.summary.get("environment") == environment]
+    return [entry.id for entry in entries[: -_RELATED - 1 : -1]]
+
+
 def ship(
     files: Sequence[File],
-    stored: StoredFiles,
+    stored: Files,
     session: ExportSession,
     progress: Progress,
     *,
@@ -33,7 +50,7 @@ def ship(
 
 
 def _ship_one(
-    file: File, stored: StoredFiles, session: ExportSession, progress: Progress, sealed: bool
+    file: File, stored: Files, session: ExportSession, progress: Progress, sealed: bool
 ) -> File:
     with stored.find(file.path).opened() as source:
         layer = session.add_layer(

@@ -214,9 +214,10 @@ def virtual_sizes(place: Place, *, without: str = " ") -> dict[str, int]:
 
 PYTHON_API = """
 from django.apps import apps
-from devops_snapshot.exporter import export
+from devops_snapshot.exporter import Wanted, export
 environment = apps.get_model("devops", "Environment").get(name="trip")
-records = [export(environment, storage={storage!r}, description="by script") for _ in range(3)]
+wanted = Wanted(description="by script")
+records = [export(environment, storage={storage!r}, wanted=wanted) for _ in range(3)]
 print("|".join(",".join([r.state, r.export_id, *r.snapshots]) for r in records))
 """
 

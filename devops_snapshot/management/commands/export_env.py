@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandParser
 
 from ...console import DevopsCommand, add_environment_argument, human_size
 from ...errors import DevopsError
-from ...exporter import export
-from ...models import Export
+from ...exporter import Wanted, export
+from ...models import Export, State
+from ...spool import CannotDetachError, Spool, detach
 from ..arguments import add_storage_argument, environment_named, showing_progress, storage_url
 from ..quantities import duration
 
@@ -26,6 +29,7 @@ class Command(DevopsCommand):
         "dos.py export-env my_env --snapshot deployed,error_ha --with-current",
         "dos.py export-env my_env --all-snapshots --description 'nightly 1234'",
         "dos.py export-env my_env --keep 30d",
+        "dos.py export-env my_env --detach",
         "dos.py export-env my_env --definitions-only",
     ]
 
@@ -51,29 +55,58 @@ class Command(DevopsCommand):
             help="for how long the storage node keeps it, such as 48h, 7d or 2w; default: what the "
             "storage node is set to; pin-export keeps it for good",
         )
+        parser.add_argument(
+            "--detach",
+            action="store_true",
+            help="return as soon as the environment is not needed any more; 'dos.py export-worker' "
+            "sends the export",
+        )
         parser.add_argument("--json", action="store_true", help="print the record for programs")
 
     def handle(self, *args: Any, **options: Any) -> None:
         environment = environment_named(options["name"])
-        names = _names(options["snapshot"])
+        wanted = Wanted(
+            names=tuple(_names(options["snapshot"])),
+            all_snapshots=options["all_snapshots"],
+            with_current=options["with_current"],
+            definitions_only=options["definitions_only"],
+            description=options["description"],
+            keep=options["keep"],
+        )
         url = storage_url(options, self.stderr.write)
-        with showing_progress() as progress:
-            record = export(
-                environment,
-                storage=url,
-                names=names,
-                all_snapshots=options["all_snapshots"],
-                with_current=options["with_current"],
-                definitions_only=options["definitions_only"],
-                description=options["description"],
-                keep=options["keep"],
-                progress=progress,
-            )
+        if options["detach"]:
+            record = self._detached(environment, url, wanted)
+        else:
+            record = _exported(environment, url, wanted)
         if options["json"]:
             self.json(_document(record))
             return
         self.stdout.write(record.export_id)
         self.stderr.write(_report(record))
+
+    def _detached(self, environment: Any, url: str, wanted: Wanted) -> Export:
+        """In the foreground where it cannot be detached: it is to be exported all the same."""
+        try:
+            record = detach(environment, storage=url, wanted=wanted)
+        except CannotDetachError as error:
+            self.stderr.write(
+                f"WARNING: Not detached, exporting now: {error.message}. {error.hint}"
+            )
+            if error.snapshots:
+                wanted = replace(
+                    wanted, names=error.snapshots, all_snapshots=False, with_current=False
+                )
+            return _exported(environment, url, wanted)
+        if not Spool(Path(record.spool)).has_worker():
+            self.stderr.write(
+                "WARNING: No worker runs on this host: the export waits for 'dos.py export-worker'"
+            )
+        return record
+
+
+def _exported(environment: Any, url: str, wanted: Wanted) -> Export:
+    with showing_progress() as progress:
+        return export(environment, storage=url, wanted=wanted, progress=progress)
 
 
 def _names(given: str | None) -> list[str]:
@@ -93,6 +126,12 @@ def _report(record: Export) -> str:
     if record.freeze_seconds is not None:
         still = f"stood still for {record.freeze_seconds:.2f} s"
     assert record.finished is not None, "a finished export"
+    if record.state == State.QUEUED:
+        return (
+            f"Detached {record.environment_name} ({', '.join(record.snapshots)}) in "
+            f"{(record.finished - record.started).total_seconds():.1f} s: it is not needed any "
+            f"more, and the export waits to be sent to {record.storage_url}; guests {still}"
+        )
     return (
         f"Exported {record.environment_name} "
         f"({', '.join(record.snapshots) or 'definitions only'}) to {record.storage_url} "
@@ -107,6 +146,7 @@ def _document(record: Export) -> dict[str, Any]:
     assert record.finished is not None, "a finished export"
     return {
         "id": record.export_id,
+        "state": record.state,
         "environment": record.environment_name,
         "snapshots": record.snapshots,
         "storage": record.storage_url,

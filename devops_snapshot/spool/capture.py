@@ -1,0 +1,83 @@
+"""Taking an environment's files into the spool, without copying them.
+
+A clone (where the file system can share blocks) is a file of its own from the first moment. A
+second name is not: whoever writes to the file by its other name writes to this one, too. So only
+files that are never written to again by right get one, and :mod:`~.guard` keeps the rest of the
+world from it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import NotFoundError, UnsupportedError
+from ..links import cloned, linked
+
+
+class CannotDetachError(UnsupportedError):
+    """These files cannot leave their environment without being copied.
+
+    :ivar snapshots: what was chosen, or taken, to be exported
+    """
+
+    snapshots: tuple[str, ...] = ()
+
+
+@dataclass
+class Draft:
+    """A job that is being made.
+
+    :param directory: not yet under the job's own name
+    """
+
+    directory: Path
+    linked: list[int] = field(default_factory=list)
+
+    def take(self, paths: Sequence[str], *, sealed: frozenset[str]) -> None:
+        """Give all files a place in the spool.
+
+        :param sealed: paths of files that nothing will write to in place
+        :raises CannotDetachError: saying which one cannot be, why, and what helps
+        """
+        files = self.directory / "files"
+        files.mkdir()
+        for number, path in enumerate(paths):
+            if self._take(Path(path), files / str(number), is_sealed=path in sealed):
+                self.linked.append(number)
+        _sync(files)
+
+    def _take(self, path: Path, name: Path, *, is_sealed: bool) -> bool:
+        """Return whether it is a second name."""
+        try:
+            if cloned(path, name):
+                return False
+            if is_sealed and linked(path, name):
+                return True
+        except FileNotFoundError as error:
+            raise NotFoundError(f"{path}, which is part of the environment, is gone") from error
+        except OSError as error:
+            raise CannotDetachError(
+                f"{path} cannot be taken into the spool: {error.strerror}", hint=_HINT
+            ) from error
+        if not is_sealed:
+            raise CannotDetachError(
+                f"{path} will be written to by its guest, and its file system cannot clone it",
+                hint="Take external snapshots (SNAPSHOTS_EXTERNAL=true), or use XFS or Btrfs",
+            )
+        raise CannotDetachError(
+            f"{path} cannot have a second name in {self.directory.parent}", hint=_HINT
+        )
+
+
+_HINT = "The spool has to be on the file system of the storage pool, and its owner root"
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

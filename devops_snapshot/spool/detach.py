@@ -1,0 +1,115 @@
+"""An export that leaves its environment at once, and is sent later."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .. import snapshot as snapshots
+from ..exporter.chosen import check_wanted, chosen
+from ..exporter.selection import Selection
+from ..exporter.telling import manifest_of
+from ..exporter.wanted import Wanted
+from ..journey import recorded
+from ..models import Export, State
+from ..snapshot.freeze import frozen
+from ..snapshot.pool import is_local, pool_directory
+from ..store import new_export_id
+from ..write_guard import guarded
+from .capture import CannotDetachError, Draft
+from .job import Job
+from .place import spool_directory
+from .spool import Spool
+
+
+def detach(environment: Any, *, storage: str, wanted: Wanted) -> Export:
+    """Take an export out of an environment into this host's spool.
+
+    Afterwards the environment can be erased, reverted or used; the worker sends the export.
+
+    :param environment: a row of ``devops.Environment``
+    :param storage: URL of the storage node, which is not asked now
+    :returns: the record, which is queued: see :mod:`~.records`
+    :raises CannotDetachError: a snapshot that was taken for it is kept: export that now
+    :raises SpoolFullError: likewise
+    :raises DevopsError: recorded as failed; nothing is in the spool
+    """
+    record = Export.objects.create(
+        environment_id=environment.id,
+        environment_name=environment.name,
+        storage_url=storage,
+        definitions_only=wanted.definitions_only,
+    )
+    with recorded(record, ends_as=State.QUEUED):
+        check_wanted(environment, wanted)
+        spool = Spool(_spool_of(environment))
+        record.spool = str(spool.directory)
+        with chosen(environment, wanted) as (selection, taken):
+            record.snapshots = list(selection.names)
+            record.freeze_seconds = taken.longest_freeze if taken else None
+            record.export_id = new_export_id()
+            with _standing_still(selection, record):
+                job = _job(record, selection, wanted)
+                try:
+                    spool.add(
+                        job, lambda draft: _fill(draft, environment, selection, wanted, record)
+                    )
+                except CannotDetachError as error:
+                    error.snapshots = selection.names
+                    raise
+    snapshots.tidy_up(environment.name)
+    return record
+
+
+def _spool_of(environment: Any) -> Path:
+    """The spool beside the storage pool of the environment.
+
+    :raises CannotDetachError: libvirt is on another host
+    """
+    for group in environment.get_groups():
+        if "connection_string" in group.driver.params:
+            if not is_local(group.driver):
+                raise CannotDetachError(
+                    f"{group.driver.connection_string} is on another host, whose files cannot be "
+                    "taken here without being copied",
+                    hint="Export from that host",
+                )
+            return spool_directory(pool_directory(group.driver))
+    raise CannotDetachError(f"environment {environment.name!r} has no storage pool")
+
+
+@contextmanager
+def _standing_still(selection: Selection, record: Export) -> Iterator[None]:
+    """Inside, nobody writes to the files that are taken; guests stop only where they would."""
+    with frozen(selection.written_to) as freeze, guarded(selection.sealed):
+        yield
+    if freeze.longest is not None:
+        record.freeze_seconds = max(freeze.longest, record.freeze_seconds or 0.0)
+
+
+def _job(record: Export, selection: Selection, wanted: Wanted) -> Job:
+    return Job(
+        id=record.export_id,
+        directory=Path(),  # the spool knows
+        environment=record.environment_name,
+        storage=record.storage_url,
+        queued=datetime.datetime.now(datetime.timezone.utc),
+        snapshots=selection.names,
+        size=sum(file.size for file in selection.files),
+        keep_seconds=wanted.keep.total_seconds() if wanted.keep else None,
+    )
+
+
+def _fill(
+    draft: Draft, environment: Any, selection: Selection, wanted: Wanted, record: Export
+) -> bytes:
+    files = selection.files
+    if not wanted.definitions_only:
+        draft.take([file.path for file in files], sealed=frozenset(selection.sealed))
+    manifest = manifest_of(
+        environment, selection, wanted, files=files, freeze_seconds=record.freeze_seconds
+    )
+    return manifest.to_json()

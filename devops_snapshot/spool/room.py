@@ -1,0 +1,55 @@
+"""Keeping the spool within its limit: exports of tests that passed go first, others never do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from django.conf import settings
+
+from ..errors import StorageError, UsageError
+from .job import Job
+
+_SHARE = 2  # the spool may take that part of its file system
+
+
+class SpoolFullError(StorageError):
+    """There is no room for another export to wait."""
+
+
+def limit_of(directory: Path) -> int:
+    """Bytes that the spool may take: ``DEVOPS_SPOOL_LIMIT``, else half of its file system.
+
+    :raises UsageError: the setting is no number
+    """
+    given = settings.DEVOPS_SPOOL_LIMIT
+    if given:
+        try:
+            return int(given)
+        except ValueError:
+            raise UsageError(
+                f"DEVOPS_SPOOL_LIMIT is {given!r}, which is no number of bytes"
+            ) from None
+    status = os.statvfs(directory)
+    return status.f_blocks * status.f_frsize // _SHARE
+
+
+def size_of(jobs: Sequence[Job]) -> int:
+    """Bytes on disk that all of them take together."""
+    seen: set[tuple[int, int]] = set()
+    return sum(job.taken(seen) for job in jobs)
+
+
+def to_be_dropped(jobs: Sequence[Job], *, limit: int) -> Iterator[Job]:
+    """Yield the jobs that have to go, oldest first, as far as they may.
+
+    :param jobs: oldest first
+    """
+    left = list(jobs)
+    for job in jobs:
+        if size_of(left) <= limit:
+            return
+        if job.is_dispensable:
+            left.remove(job)
+            yield job

@@ -1,0 +1,231 @@
+"""The directory in which exports wait.
+
+::
+
+    <spool>/<export id>/     a job, see :mod:`~.job`
+    <spool>/.<export id>/    one that is being made, or removed
+    <spool>/receipts/        what has become of jobs
+    <spool>/lock             held for moments, while jobs are added or dropped
+    <spool>/worker           held by the worker as long as it runs
+    <spool>/sending/<id>     held by who sends that job
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+from ..console import human_size
+from ..errors import DevopsError, FormatError
+from ..store import is_export_id
+from ..write_guard import held_open
+from .capture import Draft
+from .guard import allow_many_files, leave_guard
+from .job import Job, write_whole
+from .receipts import Receipt, find_receipt, leave_receipt, receipts
+from .room import SpoolFullError, limit_of, size_of, to_be_dropped
+
+log = logging.getLogger(__name__)
+
+
+class Spool:
+    """A host's exports that wait to be sent.
+
+    :param directory: made with the first job
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def jobs(self) -> list[Job]:
+        """Those that wait, oldest first; a damaged one is told of, and left alone."""
+        found = []
+        for path in sorted(self._listed()):
+            try:
+                found.append(Job.read(path))
+            except FileNotFoundError:  # sent meanwhile
+                continue
+            except FormatError as error:
+                log.warning("%s", error)
+        return sorted(found, key=lambda job: (job.queued, job.id))
+
+    def add(self, job: Job, fill: Callable[[Draft], bytes]) -> Job:
+        """Take a job in.
+
+        :param job: what is known of it; its directory is the one it gets here
+        :param fill: takes the files, and returns the manifest
+        :raises CannotDetachError: a file cannot be taken
+        :raises SpoolFullError: there is no room for it
+        """
+        self._make()
+        draft = Draft(self.directory / f".{job.id}")
+        draft.directory.mkdir(mode=0o700)
+        try:
+            manifest = fill(draft)
+            job = replace(job, directory=draft.directory, linked=tuple(draft.linked))
+            write_whole(draft.directory / "manifest.json", manifest)
+            write_whole(draft.directory / "job.json", job.encode())
+            with self._locked():
+                self._make_room_for(job)
+                return self._admit(job)
+        except BaseException:
+            shutil.rmtree(draft.directory, ignore_errors=True)
+            raise
+
+    def remove(self, job: Job, receipt: Receipt) -> None:
+        """Let a job go, and say what became of it."""
+        leave_receipt(self._receipts, receipt)
+        gone = self.directory / f".{job.id}"
+        with suppress(FileNotFoundError):
+            (self.directory / job.id).rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+        self._sending(job).unlink(missing_ok=True)
+
+    def drop(self, job: Job, reason: str) -> bool:
+        """Let a job go that was not sent; returns whether it could be: it may be sent right now."""
+        with self.sending(job) as is_mine:
+            if is_mine:
+                receipt = Receipt(job.id, job.environment, job.storage, time.time(), error=reason)
+                self.remove(job, receipt)
+            return is_mine
+
+    def receipts(self) -> list[Receipt]:
+        return receipts(self._receipts)
+
+    def receipt(self, export_id: str) -> Receipt | None:
+        return find_receipt(self._receipts, export_id)
+
+    @contextmanager
+    def guarded(self, job: Job) -> Iterator[None]:
+        """Inside, nobody writes to its files by their other names."""
+        with held_open(str(job.files / str(number)) for number in job.linked):
+            yield
+
+    @contextmanager
+    def sending(self, job: Job) -> Iterator[bool]:
+        """Be the only one who sends a job; yields whether that is so."""
+        self._sending(job).parent.mkdir(exist_ok=True)
+        with self._sending(job).open("w") as file:
+            yield _lock(file.fileno()) and (self.directory / job.id).is_dir()
+
+    @contextmanager
+    def working(self) -> Iterator[bool]:
+        """Be the worker; yields whether there is no other."""
+        self._make()
+        with (self.directory / "worker").open("w") as file:
+            yield _lock(file.fileno())
+
+    def has_worker(self) -> bool:
+        """Whether somebody sends what is here."""
+        try:
+            with (self.directory / "worker").open() as file:
+                return not _lock(file.fileno())
+        except FileNotFoundError:
+            return False
+
+    def sweep(self) -> None:
+        """Remove what was half made, or half removed, by whoever was killed."""
+        if not self.directory.is_dir():
+            return
+        with self._locked():
+            for path in self.directory.glob(".*-*"):
+                if is_export_id(path.name[1:]) and not _is_new(path):
+                    shutil.rmtree(path, ignore_errors=True)
+
+    def size(self) -> int:
+        """Bytes on disk that the jobs take."""
+        return size_of(self.jobs())
+
+    @property
+    def limit(self) -> int:
+        return limit_of(self.directory)
+
+    @property
+    def _receipts(self) -> Path:
+        return self.directory / "receipts"
+
+    def _sending(self, job: Job) -> Path:
+        return self.directory / "sending" / job.id
+
+    def _listed(self) -> Iterator[Path]:
+        with suppress(FileNotFoundError):
+            for path in self.directory.iterdir():
+                if is_export_id(path.name):
+                    yield path
+
+    def _make(self) -> None:
+        try:
+            self.directory.parent.mkdir(parents=True, exist_ok=True)
+            self.directory.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise DevopsError(
+                f"the spool {self.directory} cannot be made: {error.strerror}",
+                hint="DEVOPS_SPOOL names another directory",
+            ) from error
+
+    def _make_room_for(self, job: Job) -> None:
+        """:raises SpoolFullError: what may go is not enough"""
+        jobs = [*self.jobs(), job]
+        limit = self.limit
+        for other in to_be_dropped(jobs, limit=limit):
+            if other is job:
+                break
+            if self.drop(other, "dropped unsent: the spool was full"):
+                log.warning(
+                    "The spool is full: %s of %s, whose test had passed, was dropped unsent",
+                    other.id,
+                    other.environment,
+                )
+        jobs = [*self.jobs(), job]
+        if size_of(jobs) > limit:
+            raise SpoolFullError(
+                f"the spool {self.directory} is full: {len(jobs) - 1} exports wait, and take "
+                f"{human_size(size_of(jobs[:-1]))} of {human_size(limit)}",
+                hint="See why they are not sent with 'dos.py export-status', "
+                "or raise DEVOPS_SPOOL_LIMIT",
+            )
+
+    def _admit(self, job: Job) -> Job:
+        """Guard its files, and give it its name."""
+        allow_many_files()
+        target = self.directory / job.id
+        paths = [str(job.files / str(number)) for number in job.linked]
+        with held_open(paths) as descriptors:
+            leave_guard(target, descriptors)
+            job.directory.rename(target)
+        descriptor = os.open(self.directory, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
+        return replace(job, directory=target)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with (self.directory / "lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+_NEW_SECONDS = 3600.0
+
+
+def _is_new(path: Path) -> bool:
+    """Whether somebody may still be making it."""
+    try:
+        return time.time() - path.stat().st_mtime < _NEW_SECONDS
+    except FileNotFoundError:
+        return True
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
