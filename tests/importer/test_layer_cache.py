@@ -14,10 +14,10 @@ import pytest
 
 from devops_snapshot.errors import FormatError, StorageError
 from devops_snapshot.importer.layer_cache import LayerCache
-from devops_snapshot.workshop import NAME, NAME_IN_POOL, workshop_of
 from devops_snapshot.importer.layer_cache.pool_files import PoolFiles
 from devops_snapshot.progress import Quiet
 from devops_snapshot.store import ImportSession, LayerId, LayerKind
+from devops_snapshot.workshop import NAME, NAME_IN_POOL, workshop_of
 from tests.store.place import CHUNK, export, make_file, noise, objects, opened
 from tests.store.saved_memory import PAGE, RAM, pages, saved
 from tests.store.small_disk import needs_root, small_file_system
