@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from ..manifest.document import File, FileRole
 from ..progress import Progress
-from ..store import ExportSession, LayerKind, Repository
-from ..volumes import StoredFile
+from ..store import ExportSession, LayerKind, LayerSource, Repository
 
 _KINDS = {
     FileRole.BASE: LayerKind.BASE,
@@ -20,10 +20,17 @@ _KINDS = {
 _RELATED = 3  # exports whose data is looked at beforehand
 
 
+class Readable(Protocol):
+    """A file that is there."""
+
+    def opened(self) -> AbstractContextManager[LayerSource]:
+        """To be read in the block."""
+
+
 class Files(Protocol):
     """The files of a selection by their paths, wherever they are."""
 
-    def find(self, path: str) -> StoredFile:
+    def find(self, path: str) -> Readable:
         """:raises NotFoundError: it is not there"""
 
 

@@ -68,15 +68,6 @@ def _send(job: Job, repository: Repository, progress: Progress) -> Stats:
 @dataclass(frozen=True)
 class _Spooled:
     path: Path
-    is_at_hand: bool = True
-
-    @property
-    def size(self) -> int:
-        return self.path.stat().st_size
-
-    def beginning(self, most: int) -> bytes:
-        with self.path.open("rb") as file:
-            return file.read(most)
 
     def opened(self) -> AbstractContextManager[LayerSource]:
         return FileSource.open(self.path)
