@@ -17,6 +17,7 @@ from ..qcow2 import MAX_VIRTUAL_SIZE
 from ..snapshot.domain_xml import disks_of, parse
 from ..snapshot.layers import COPY_OF
 from ..snapshot.metadata import SnapshotMetadata, parse_snapshot
+from ..store.format.names import is_layer_id
 from . import document
 from .check_networks import (
     LONGEST,
@@ -130,6 +131,8 @@ def _check_files(files: Iterable[document.File]) -> dict[str, document.File]:
         _check_file_name(file)
         if file.path in known:
             raise FormatError(f"the manifest has the file {file.path!r} twice")
+        if file.layer is not None and not is_layer_id(file.layer):
+            raise FormatError(f"the file {file.name!r} is the layer {file.layer!r}")
         if (file.virtual_size or 0) > MAX_VIRTUAL_SIZE:
             raise FormatError(f"the file {file.name!r} is a disk of {file.virtual_size} bytes")
         is_memory = file.role is document.FileRole.MEMORY
@@ -174,7 +177,8 @@ def _check_names(environment: document.Environment) -> None:
         ("volume", name) for name in map(_copied_name, _volumes(environment)) if name is not None
     ]
     for kind, name in named:
-        if not name or "/" in name or not name.isprintable() or len(name) > LONGEST:
+        is_path = "/" in name or name in (".", "..")
+        if not name or is_path or not name.isprintable() or len(name) > LONGEST:
             raise FormatError(f"the manifest has {name[:LONGEST]!r} as the name of a {kind}")
 
 

@@ -9,7 +9,7 @@ from itertools import chain
 from ..errors import FormatError, UnsupportedError
 from ..snapshot.domain_xml import parse
 from . import document
-from .addresses import is_address, is_subnet
+from .addresses import is_address, is_for_hosts, is_subnet
 from .nwfilters import interface_filter_name, network_filter_name
 
 FORWARD_MODES = (None, "nat", "route", "bridge")
@@ -53,7 +53,10 @@ def _check_network(network: document.Network) -> None:
     if network.delay not in _DELAYS:
         raise FormatError(f"{where} has a delay of {network.delay} seconds")
     if network.ip is not None:
-        _check_subnet(where, f"{network.ip}/{network.prefix}")
+        subnet = f"{network.ip}/{network.prefix}"
+        _check_subnet(where, subnet)
+        if not is_for_hosts(subnet):
+            raise FormatError(f"{where} has the subnet {subnet!r}, which is no environment's")
     ends = filter(None, (network.dhcp_start, network.dhcp_end))
     for address in [*ends, *(host.ip for host in network.dhcp_hosts)]:
         _check_address(where, address)

@@ -200,18 +200,22 @@ def test_images(
     refused(beta, forge.forge(storage, tmp_path, files=files), storage, told)
 
 
-def much_memory(document: dict[str, Any]) -> None:
-    """Less than any definition may ask for, more than this host has."""
+def greedy(document: dict[str, Any]) -> None:
+    """More memory than this host has, and addresses that are somebody's on the Internet."""
     for one in document["environment"]["groups"][0]["nodes"]:
         one["domain_xml"] = one["domain_xml"].replace('unit="KiB">131072<', 'unit="TiB">8<')
+    network(document)["ip"] = "8.8.8.1"
 
 
-def test_more_memory_than_the_host_has(beta: Place, storage: str, tmp_path: Path) -> None:
-    export = forge.forge(storage, tmp_path, manifest=much_memory)
-    command = ("import-env", export, "--storage", storage, "--dry-run", "--start")
-    code, line = beta.refused(*command)
+def test_what_is_greedy_is_told(beta: Place, storage: str, tmp_path: Path) -> None:
+    export = forge.forge(storage, tmp_path, manifest=greedy)
+    command = ("import-env", export, "--storage", storage, "--dry-run")
+    code, line = beta.refused(*command, "--start")
     assert code == 4
     assert "guests may fill 16.0 TiB" in line
     assert "With '--define-only' it can come" in line
-    found = json.loads(beta.dos(*command[:-1], "--json"))["findings"]
+    found = json.loads(beta.dos(*command, "--json"))["findings"]
     assert [f["result"] for f in found if f["subject"] == "memory"] == ["note"]
+    assert [f["found"] for f in found if f["subject"] == "subnets"] == [
+        "'trip_admin' (8.8.8.0/24) has addresses of the Internet"
+    ]

@@ -170,6 +170,8 @@ CHANGES: dict[str, tuple[Change, str]] = {
         put(lambda d: d["files"][0], virtual_size=1 << 62),
         "is a disk of 4611686018427387904 bytes",
     ),
+    "a layer that is a path": (put(lambda d: d["files"][0], layer="../x"), "is the layer '../x'"),
+    "an environment that is a path": (put(environment, name=".."), "'..' as the name"),
     "a snapshot that nobody has": (put(lambda d: d, current="x"), "has the snapshot 'x'"),
     # rows
     "another class": (params(node, _class="devops.driver.libvirt.x:y"), "class 'devops.driver"),
@@ -204,6 +206,9 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "an address with a scope": (host_entry(ip="fe80::1%eth0"), "address 'fe80::1%eth0'"),
     "a subnet with a scope": (put(pool, net="fe80::1%eth0/64"), "subnet"),
     "a subnet only Python knows": (put(pool, net="10.0.0.0/0.0.255.0"), "subnet"),
+    "a network of half the Internet": (put(network, ip="1.0.0.1", prefix=1), "no environment's"),
+    "the host's own network": (put(network, ip="127.0.0.2", prefix=8), "no environment's"),
+    "the address of metadata": (put(network, ip="169.254.169.254", prefix=16), "no environment's"),
     "a bridge that is a path": (put(network, bridge="../x"), "bridge '../x'"),
     "a delay of years": (put(network, delay=1 << 30), "delay"),
     "XML of a network that is none": (put(network, xml="<x"), "not an XML document"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator
 
 import netaddr
@@ -24,6 +25,7 @@ def check_addresses(scene: Scene) -> Iterator[Finding]:
     yield from _check_mac_addresses(scene)
     yield from _check_pools(scene)
     yield from _check_networks(scene)
+    yield from _check_public(scene)
     yield from _check_routes(scene)
 
 
@@ -62,6 +64,16 @@ def _check_networks(scene: Scene) -> Iterator[Finding]:
                     _ISOLATED,
                     _OPTIONS,
                 )
+
+
+def _check_public(scene: Scene) -> Iterator[Finding]:
+    """What this host knows to be elsewhere, it would then look for among strange guests."""
+    for network in scene.networks:
+        subnet = _subnet(network)
+        if subnet is not None and ipaddress.ip_network(str(subnet)).is_global:
+            told = f"{network.name!r} ({subnet}) has addresses of the Internet"
+            remedy = "While it is here, this host reaches its guests at them; " + _ISOLATED
+            yield Finding("subnets", Verdict.NOTE, told, remedy)
 
 
 def _check_routes(scene: Scene) -> Iterator[Finding]:
