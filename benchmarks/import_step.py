@@ -56,7 +56,8 @@ def main(report: str, began: str, *arguments: str) -> int:
     run = import_module("devops_snapshot.importer.run")  # needs the models
     clock.around(run, "fetch_files", part=DOWNLOAD, after=DEFINE)
     clock.around(run, "awaken", part=RESTORE, after=RESTORE)
-    code: int = import_module("devops_snapshot.shell").main(["import-env", *arguments])
+    sys.argv = ["dos.py", "import-env", *arguments]
+    code: int = import_module("devops_snapshot.shell").main()
     clock.begins(RESTORE)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     Path(report).write_text(json.dumps({"seconds": clock.seconds, "peak": peak}))

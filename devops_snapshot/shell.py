@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import difflib
+import gc
 import os
 import re
 import signal
@@ -46,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:
         argv = sys.argv[1:]
         _unwind_on_signals()
+        atexit.register(gc.freeze)  # nobody looks for garbage at the end, which takes long
     with guarded_streams():
         try:
             with complete_output():
