@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, ValidationError
 
 from ..errors import FormatError, UnsupportedError
 
@@ -27,10 +27,20 @@ _MOST_VALUES = 1 << 20  # in JSON; each takes up to 200 bytes in memory
 _BETWEEN_VALUES = (b",", b"[", b"{")
 _LONGEST_NAME = 100  # characters that are told of a field's
 
+_LONGEST_WORD = 255  # characters of what is a name or a number elsewhere
+_LONGEST_LINE = 1000  # characters, such as of a URL
+_LONGEST_TRACEBACK = 16 << 10  # characters; it is what comes last that tells
+_MOST_FACTS = 32  # tags, or commits
+
 T = TypeVar("T")
 Many = Annotated[tuple[T, ...], FailFast()]  # a million mistakes are not worth being listed
 Bytes = Annotated[int, Field(ge=0, lt=1 << 63)]  # what a file system can count
 Version = Annotated[int, Field(ge=0, lt=1 << 63)]
+Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+Word = Annotated[str, Field(max_length=_LONGEST_WORD)]
+Line = Annotated[str, Field(max_length=_LONGEST_LINE)]
+Traceback = Annotated[str, Field(max_length=_LONGEST_TRACEBACK)]
+Outcome = Literal["passed", "failed", "error", "skipped"]
 
 
 class Document(BaseModel):
@@ -257,13 +267,56 @@ class Host(Document):
     qemu_version: Version
 
 
+def _few(value: object) -> object:
+    """Before the items are looked at: a million mistakes are not worth being listed."""
+    if isinstance(value, dict) and len(value) > _MOST_FACTS:
+        raise ValueError(f"{len(value)} items, {_MOST_FACTS} are the most")
+    return value
+
+
+Facts = Annotated[dict[Word, Word], Field(max_length=_MOST_FACTS), BeforeValidator(_few)]
+
+
+class TestRun(Document):
+    """The test that an environment was exported for.
+
+    :param name: as the runner of the test calls it
+    :param outcome: as pytest has it: a test that failed before it began, or after it ended, is an
+        ``error``
+    :param exception: its class and message, in one line
+    :param traceback: the end of it
+    :param job: of the CI, such as Jenkins
+    :param build: the number of its run
+    :param url: of the build
+    :param commits: what was tested and by what: name of the repository to commit
+    :param release: of the product, such as the version of its ISO image
+    """
+
+    name: Annotated[Line, Field(min_length=1)]
+    outcome: Outcome
+    exception: Line | None = None
+    traceback: Traceback | None = None
+    job: Word | None = None
+    build: Word | None = None
+    url: Line | None = None
+    commits: Facts = {}
+    release: Word | None = None
+    duration_seconds: Seconds | None = None
+
+
 class Provenance(Document):
-    """Who exported it, when, with what, and why."""
+    """Who exported it, when, with what, and why.
+
+    :param test: None where it was exported for none
+    :param tags: whatever the user wants it to be found by
+    """
 
     tool: str
     user: str
     created: datetime.datetime
     description: str = ""
+    test: TestRun | None = None
+    tags: Facts = {}
 
 
 class Manifest(Document):

@@ -29,6 +29,8 @@ def saved(changed: dict[str, Any]) -> dict[str, Any]:
         cards = [card for node in group["nodes"] for card in node["interfaces"]]
         for row in (*group["l2_network_devices"], *cards):
             assert row.pop("nwfilter") is None
+    assert again["provenance"].pop("test") is None
+    assert again["provenance"].pop("tags") == {}
     return again
 
 
