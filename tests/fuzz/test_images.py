@@ -28,7 +28,7 @@ from . import hostile
 from .effort import examples, only_clear_errors
 
 MIB = 1 << 20
-MEMORY = 1024 * MIB
+MEMORY = 300 * MIB
 BACKING = "/pool/below"
 LOWEST = 512  # bytes of the smallest cluster
 
@@ -80,7 +80,8 @@ def check(path: Path, **told: Any) -> None:
 
 def told_by_qemu(path: Path) -> dict[str, Any] | None:
     """What ``qemu-img info`` says; nothing if QEMU refuses the image."""
-    command = ["prlimit", f"--as={MEMORY}", "--cpu=20", "qemu-img", "info", "-f", "qcow2"]
+    limits = [f"--data={MEMORY}", f"--stack={MIB}", "--cpu=20"]  # threads take a stack each
+    command = ["prlimit", *limits, "qemu-img", "info", "-f", "qcow2"]
     done = subprocess.run(
         [*command, "--output=json", str(path)], capture_output=True, text=True, timeout=60
     )
