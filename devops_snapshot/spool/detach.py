@@ -18,6 +18,7 @@ from ..models import Export, State
 from ..snapshot.freeze import frozen
 from ..snapshot.pool import is_local, pool_directory
 from ..store import new_export_id
+from ..volumes import are_ours
 from ..write_guard import guarded
 from .capture import CannotDetachError, Draft
 from .job import Job
@@ -67,7 +68,7 @@ def detach(environment: Any, *, storage: str, wanted: Wanted) -> Export:
 def _spool_of(environment: Any) -> Path:
     """The spool beside the storage pool of the environment.
 
-    :raises CannotDetachError: libvirt is on another host
+    :raises CannotDetachError: libvirt is on another host, or the files are another user's
     """
     for group in environment.get_groups():
         if "connection_string" in group.driver.params:
@@ -77,7 +78,13 @@ def _spool_of(environment: Any) -> Path:
                     "taken here without being copied",
                     hint="Export from that host",
                 )
-            return spool_directory(pool_directory(group.driver))
+            directory = pool_directory(group.driver)
+            if not are_ours(group.driver, directory):
+                raise CannotDetachError(
+                    f"files in {directory} are not ours to take without being copied",
+                    hint="Export as root",
+                )
+            return spool_directory(directory)
     raise CannotDetachError(f"environment {environment.name!r} has no storage pool")
 
 
