@@ -3,11 +3,12 @@
 ::
 
     <spool>/<export id>/     a job, see :mod:`~.job`
-    <spool>/.<export id>/    one that is being made, or removed
+    <spool>/.<export id>/    one that is being made
+    <spool>/.gone-<id>/      one that is being removed
     <spool>/receipts/        what has become of jobs
     <spool>/lock             held for moments, while jobs are added or dropped
     <spool>/worker           held by the worker as long as it runs
-    <spool>/sending/<id>     held by who sends that job
+    <spool>/owners/<id>      held by who makes or sends that job
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..console import human_size
-from ..errors import DevopsError, FormatError
+from ..errors import ConflictError, DevopsError, FormatError
 from ..store import is_export_id
 from ..write_guard import held_open
 from .capture import Draft
@@ -34,6 +35,8 @@ from .room import SpoolFullError, limit_of, size_of, to_be_dropped
 
 log = logging.getLogger(__name__)
 
+_GONE = ".gone-"
+
 
 class Spool:
     """A host's exports that wait to be sent.
@@ -43,6 +46,11 @@ class Spool:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self._told: set[Path] = set()
+
+    def is_empty(self) -> bool:
+        """Whether nothing waits, not even what is damaged."""
+        return not any(self._listed())
 
     def jobs(self) -> list[Job]:
         """Those that wait, oldest first; a damaged one is told of, and left alone."""
@@ -53,7 +61,9 @@ class Spool:
             except FileNotFoundError:  # sent meanwhile
                 continue
             except FormatError as error:
-                log.warning("%s", error)
+                if path not in self._told:
+                    log.warning("%s", error)
+                    self._told.add(path)
         return sorted(found, key=lambda job: (job.queued, job.id))
 
     def add(self, job: Job, fill: Callable[[Draft], bytes]) -> Job:
@@ -65,28 +75,25 @@ class Spool:
         :raises SpoolFullError: there is no room for it
         """
         self._make()
-        draft = Draft(self.directory / f".{job.id}")
-        draft.directory.mkdir(mode=0o700)
-        try:
-            manifest = fill(draft)
-            job = replace(job, directory=draft.directory, linked=tuple(draft.linked))
-            write_whole(draft.directory / "manifest.json", manifest)
-            write_whole(draft.directory / "job.json", job.encode())
-            with self._locked():
-                self._make_room_for(job)
-                return self._admit(job)
-        except BaseException:
-            shutil.rmtree(draft.directory, ignore_errors=True)
-            raise
+        with self._owned(job) as is_mine:
+            if not is_mine:
+                raise ConflictError(f"somebody else is making {job.id} in {self.directory}")
+            draft = Draft(self.directory / f".{job.id}")
+            try:
+                return self._add(job, draft, fill)
+            except BaseException:
+                shutil.rmtree(draft.directory, ignore_errors=True)
+                self._owner(job).unlink(missing_ok=True)
+                raise
 
     def remove(self, job: Job, receipt: Receipt) -> None:
         """Let a job go, and say what became of it."""
         leave_receipt(self._receipts, receipt)
-        gone = self.directory / f".{job.id}"
+        gone = self.directory / f"{_GONE}{job.id}"
         with suppress(FileNotFoundError):
             (self.directory / job.id).rename(gone)
+        self._owner(job).unlink(missing_ok=True)
         shutil.rmtree(gone, ignore_errors=True)
-        self._sending(job).unlink(missing_ok=True)
 
     def drop(self, job: Job, reason: str) -> bool:
         """Let a job go that was not sent; returns whether it could be: it may be sent right now."""
@@ -111,16 +118,15 @@ class Spool:
     @contextmanager
     def sending(self, job: Job) -> Iterator[bool]:
         """Be the only one who sends a job; yields whether that is so."""
-        self._sending(job).parent.mkdir(exist_ok=True)
-        with self._sending(job).open("w") as file:
-            yield _lock(file.fileno()) and (self.directory / job.id).is_dir()
+        with self._owned(job) as is_mine:
+            yield is_mine and (self.directory / job.id).is_dir()
 
     @contextmanager
     def working(self) -> Iterator[bool]:
         """Be the worker; yields whether there is no other."""
         self._make()
-        with (self.directory / "worker").open("w") as file:
-            yield _lock(file.fileno())
+        with _held(self.directory / "worker") as is_mine:
+            yield is_mine
 
     def has_worker(self) -> bool:
         """Whether somebody sends what is here."""
@@ -132,12 +138,18 @@ class Spool:
 
     def sweep(self) -> None:
         """Remove what was half made, or half removed, by whoever was killed."""
-        if not self.directory.is_dir():
-            return
-        with self._locked():
-            for path in self.directory.glob(".*-*"):
-                if is_export_id(path.name[1:]) and not _is_new(path):
-                    shutil.rmtree(path, ignore_errors=True)
+        for path in self.directory.glob(".*-*"):
+            if path.name.startswith(_GONE):
+                shutil.rmtree(path, ignore_errors=True)
+            elif is_export_id(path.name[1:]):
+                with _held(self._owners / path.name[1:]) as is_mine:
+                    if is_mine:
+                        shutil.rmtree(path, ignore_errors=True)
+        for owner in self._owners.glob("*"):
+            if not (self.directory / owner.name).is_dir():
+                with _held(owner) as is_mine:
+                    if is_mine:
+                        owner.unlink(missing_ok=True)
 
     def size(self) -> int:
         """Bytes on disk that the jobs take."""
@@ -151,8 +163,28 @@ class Spool:
     def _receipts(self) -> Path:
         return self.directory / "receipts"
 
-    def _sending(self, job: Job) -> Path:
-        return self.directory / "sending" / job.id
+    @property
+    def _owners(self) -> Path:
+        return self.directory / "owners"
+
+    def _owner(self, job: Job) -> Path:
+        return self._owners / job.id
+
+    @contextmanager
+    def _owned(self, job: Job) -> Iterator[bool]:
+        self._owners.mkdir(exist_ok=True)
+        with _held(self._owner(job)) as is_mine:
+            yield is_mine
+
+    def _add(self, job: Job, draft: Draft, fill: Callable[[Draft], bytes]) -> Job:
+        draft.directory.mkdir(mode=0o700)
+        manifest = fill(draft)
+        job = replace(job, directory=draft.directory, linked=tuple(draft.linked))
+        write_whole(draft.directory / "manifest.json", manifest)
+        write_whole(draft.directory / "job.json", job.encode())
+        with self._locked():
+            self._make_room_for(job)
+            return self._admit(job)
 
     def _listed(self) -> Iterator[Path]:
         with suppress(FileNotFoundError):
@@ -172,25 +204,23 @@ class Spool:
 
     def _make_room_for(self, job: Job) -> None:
         """:raises SpoolFullError: what may go is not enough"""
-        jobs = [*self.jobs(), job]
-        limit = self.limit
-        for other in to_be_dropped(jobs, limit=limit):
-            if other is job:
-                break
+        waiting, limit = self.jobs(), self.limit
+        dropped = [other for other in to_be_dropped([*waiting, job], limit=limit) if other != job]
+        left = [other for other in waiting if other not in dropped]
+        if size_of([*left, job]) > limit:
+            raise SpoolFullError(
+                f"the spool {self.directory} is full: {len(waiting)} exports wait there "
+                f"and take {human_size(size_of(waiting))} of {human_size(limit)}",
+                hint="See why they are not sent with 'dos.py export-status', "
+                "or raise DEVOPS_SPOOL_LIMIT",
+            )
+        for other in dropped:
             if self.drop(other, "dropped unsent: the spool was full"):
                 log.warning(
                     "The spool is full: %s of %s, whose test had passed, was dropped unsent",
                     other.id,
                     other.environment,
                 )
-        jobs = [*self.jobs(), job]
-        if size_of(jobs) > limit:
-            raise SpoolFullError(
-                f"the spool {self.directory} is full: {len(jobs) - 1} exports wait, and take "
-                f"{human_size(size_of(jobs[:-1]))} of {human_size(limit)}",
-                hint="See why they are not sent with 'dos.py export-status', "
-                "or raise DEVOPS_SPOOL_LIMIT",
-            )
 
     def _admit(self, job: Job) -> Job:
         """Guard its files, and give it its name."""
@@ -212,15 +242,11 @@ class Spool:
             yield
 
 
-_NEW_SECONDS = 3600.0
-
-
-def _is_new(path: Path) -> bool:
-    """Whether somebody may still be making it."""
-    try:
-        return time.time() - path.stat().st_mtime < _NEW_SECONDS
-    except FileNotFoundError:
-        return True
+@contextmanager
+def _held(path: Path) -> Iterator[bool]:
+    """Hold the lock that a file is; yields whether that can be."""
+    with path.open("w") as file:
+        yield _lock(file.fileno())
 
 
 def _lock(descriptor: int) -> bool:

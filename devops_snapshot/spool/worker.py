@@ -58,7 +58,7 @@ class Worker:
                     self._send(job)
                     tried |= {job.id} if once else set()
                 elif once:
-                    return not self.spool.jobs()
+                    return self.spool.is_empty()
                 else:
                     self.sleep(_LOOK_SECONDS)
 
