@@ -13,9 +13,6 @@ import tests.devops.databases  # noqa: F401 # sets Django up
 from tests.bed import Bed
 from tests.journey.scenario import NAME, NODES, Place
 
-FAST = 1 << 40  # bytes a second
-MIB = 1 << 20
-
 
 @pytest.fixture
 def alpha(bed: Bed) -> Iterator[Place]:
@@ -82,3 +79,46 @@ def test_it_is_sent_slowly_while_the_environment_goes_on(alpha: Place, tmp_path:
     [listed] = json.loads(alpha.dos("list-exports", "--storage", storage, "--json"))
     assert listed["id"] == first["id"]
     alpha.dos("verify-exports", "--storage", storage, "--read-data")
+
+
+def test_what_would_be_written_to_is_exported_at_once(alpha: Place, tmp_path: Path) -> None:
+    """Snapshots inside of images, fuel-qa's default, on a file system without clones."""
+    storage = f"file://{tmp_path}/repository"
+    alpha.create(boot=False)
+    alpha.dos("snapshot", NAME, "inside", SNAPSHOTS_EXTERNAL="false")
+    arguments = ["export-env", NAME, "--snapshot", "inside", "--detach", "--storage", storage]
+    done = alpha.host.dos(*arguments, timeout=300)
+    if "Detached" in done.stderr:
+        pytest.skip("this file system makes clones")
+    warning, *_ = done.stderr.splitlines()
+    assert warning.startswith("WARNING: Not detached, exporting now: ")
+    assert "SNAPSHOTS_EXTERNAL=true" in warning
+    [listed] = json.loads(alpha.dos("list-exports", "--storage", storage, "--json"))
+    assert listed["id"] == done.stdout.strip()
+    assert listed["snapshots"] == ["inside"]
+    assert status(alpha) == []
+
+
+def test_what_users_are_told(alpha: Place, tmp_path: Path) -> None:
+    storage = f"file://{tmp_path}/repository"
+    alpha.create(boot=False)
+    arguments = ["export-env", NAME, "--detach", "--keep", "30d", "--storage", storage]
+    done = alpha.host.dos(*arguments, timeout=300)
+    export_id = done.stdout.strip()
+    said = done.stderr
+    assert "No worker runs on this host" in said
+    assert f"the export waits to be sent to {storage}" in said
+    shown = alpha.host.dos("export-status")
+    assert export_id in shown.stdout
+    assert "1 export in " in shown.stderr
+    assert alpha.refused("export-status", "--drop", "nonsense")[0] == 3
+    (tmp_path / "repository").write_text("in the way")
+    tried = alpha.host.dos("export-worker", "--once", check=False)
+    assert (tried.returncode, "Traceback" in tried.stderr) == (6, False)
+    assert f"{export_id} of {NAME} was not sent (try 1): " in tried.stderr
+    assert "was tried 1 time: " in alpha.dos("export-status")
+    (tmp_path / "repository").unlink()
+    alpha.dos("export-worker", "--once")
+    [listed] = json.loads(alpha.dos("list-exports", "--storage", storage, "--json"))
+    assert (listed["id"], listed["keep_seconds"]) == (export_id, 30 * 24 * 3600)
+    assert alpha.dos("export-status") == ""
