@@ -15,6 +15,7 @@ from ...journey import close_killed
 from ...lock import changing
 from ...reach import sweep
 from ...snapshot.sync import Finding, Outcome, compare, repair
+from ...spool import close_records
 from ..arguments import environment_named
 
 
@@ -38,6 +39,7 @@ class Command(DevopsCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         sweep()
         close_killed()
+        close_records()
         for killed in recover():
             self.stderr.write(str(killed))
         outcomes = {}
