@@ -34,12 +34,13 @@ def manifest_of(
         definitions_only=wanted.definitions_only,
         freeze_seconds=freeze_seconds,
         host=read_host(connection_of(selection.nodes[0].node)),
-        provenance=provenance(description=wanted.description),
+        provenance=provenance(description=wanted.description, test=wanted.test, tags=wanted.tags),
     )
 
 
 def summarise(manifest: Manifest) -> dict[str, Any]:
-    """What a listing shows of an export."""
+    """What a listing shows of an export, and finds it by."""
+    test = manifest.provenance.test
     return {
         "environment": manifest.environment.name,
         "snapshots": list(manifest.snapshots),
@@ -49,4 +50,9 @@ def summarise(manifest: Manifest) -> dict[str, Any]:
         "nodes": [node.name for node in manifest.environment.nodes],
         "size": manifest.size,
         "definitions_only": manifest.definitions_only,
+        "test": test and test.name,
+        "outcome": test and test.outcome,
+        "job": test and test.job,
+        "build": test and test.build,
+        "tags": manifest.provenance.tags,
     }

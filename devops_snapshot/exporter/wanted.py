@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from ..errors import DevopsError
+from ..manifest.document import TestRun
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,8 @@ class Wanted:
     :param with_current: take one now besides those
     :param definitions_only: leave disks and memory out
     :param description: free text, shown by ``list-exports``
+    :param test: which it is exported for
+    :param tags: to find it by, as :func:`~.report.told` makes them
     :param keep: for how long; otherwise the storage node's own setting counts
     :raises DevopsError: that contradicts itself
     """
@@ -27,6 +31,8 @@ class Wanted:
     with_current: bool = False
     definitions_only: bool = False
     description: str = ""
+    test: TestRun | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
     keep: datetime.timedelta | None = None
 
     def __post_init__(self) -> None:

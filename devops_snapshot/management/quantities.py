@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 
 _DURATION = re.compile(r"(\d{1,6})([mhdw])", re.IGNORECASE)
@@ -26,6 +26,26 @@ def duration(text: str) -> timedelta:
             f"{text!r} is no duration: give a number and a unit, such as 90m, 48h, 7d or 2w"
         )
     return int(match[1]) * _UNITS_OF_TIME[match[2].lower()]
+
+
+def moment(text: str) -> datetime:
+    """So long ago (as :func:`duration`), or a date with or without a time; type of an argument.
+
+    What has no time zone is UTC, as in all listings.
+    """
+    if _DURATION.fullmatch(text.strip()):
+        try:
+            return datetime.now(timezone.utc) - duration(text)
+        except OverflowError:
+            return datetime.min.replace(tzinfo=timezone.utc)
+    try:
+        given = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither a duration nor a date: give one such as 36h, 2d, 2026-11-20 "
+            "or '2026-11-20 14:30'"
+        ) from None
+    return given if given.tzinfo else given.replace(tzinfo=timezone.utc)
 
 
 def size(text: str) -> int:

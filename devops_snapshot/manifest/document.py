@@ -23,23 +23,27 @@ VERSION: Final = 1
 LARGEST: Final = 64 << 20
 """Bytes; 20 KiB for each node and snapshot are usual."""
 
+LONGEST_WORD: Final = 255
+"""Characters of what is a name or a number elsewhere."""
+LONGEST_LINE: Final = 1000
+"""Characters, such as of a URL."""
+LONGEST_TRACEBACK: Final = 16 << 10
+"""Characters."""
+MOST_FACTS: Final = 32
+"""Tags, or commits."""
+
 _MOST_VALUES = 1 << 20  # in JSON; each takes up to 200 bytes in memory
 _BETWEEN_VALUES = (b",", b"[", b"{")
 _LONGEST_NAME = 100  # characters that are told of a field's
-
-_LONGEST_WORD = 255  # characters of what is a name or a number elsewhere
-_LONGEST_LINE = 1000  # characters, such as of a URL
-_LONGEST_TRACEBACK = 16 << 10  # characters; it is what comes last that tells
-_MOST_FACTS = 32  # tags, or commits
 
 T = TypeVar("T")
 Many = Annotated[tuple[T, ...], FailFast()]  # a million mistakes are not worth being listed
 Bytes = Annotated[int, Field(ge=0, lt=1 << 63)]  # what a file system can count
 Version = Annotated[int, Field(ge=0, lt=1 << 63)]
 Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
-Word = Annotated[str, Field(max_length=_LONGEST_WORD)]
-Line = Annotated[str, Field(max_length=_LONGEST_LINE)]
-Traceback = Annotated[str, Field(max_length=_LONGEST_TRACEBACK)]
+Word = Annotated[str, Field(max_length=LONGEST_WORD)]
+Line = Annotated[str, Field(max_length=LONGEST_LINE)]
+Traceback = Annotated[str, Field(max_length=LONGEST_TRACEBACK)]
 Outcome = Literal["passed", "failed", "error", "skipped"]
 
 
@@ -269,12 +273,12 @@ class Host(Document):
 
 def _few(value: object) -> object:
     """Before the items are looked at: a million mistakes are not worth being listed."""
-    if isinstance(value, dict) and len(value) > _MOST_FACTS:
-        raise ValueError(f"{len(value)} items, {_MOST_FACTS} are the most")
+    if isinstance(value, dict) and len(value) > MOST_FACTS:
+        raise ValueError(f"{len(value)} items, {MOST_FACTS} are the most")
     return value
 
 
-Facts = Annotated[dict[Word, Word], Field(max_length=_MOST_FACTS), BeforeValidator(_few)]
+Facts = Annotated[dict[Word, Word], Field(max_length=MOST_FACTS), BeforeValidator(_few)]
 
 
 class TestRun(Document):

@@ -314,11 +314,15 @@ def read_host(connection: Any) -> document.Host:
         )
 
 
-def provenance(*, description: str) -> document.Provenance:
+def provenance(
+    *, description: str, test: document.TestRun | None, tags: Mapping[str, str]
+) -> document.Provenance:
     """This process, now."""
     return document.Provenance(
         tool=f"devops_snapshot {__version__}",
         user=user_name(),
         created=datetime.datetime.now(datetime.timezone.utc),
-        description=description,
+        description=description.encode(errors="backslashreplace").decode(),
+        test=test,
+        tags=dict(tags),
     )

@@ -107,6 +107,8 @@ def _job(record: Export, selection: Selection, wanted: Wanted) -> Job:
         snapshots=selection.names,
         size=sum(file.size for file in selection.files),
         keep_seconds=wanted.keep.total_seconds() if wanted.keep else None,
+        test=wanted.test.name if wanted.test else "",
+        outcome=wanted.test.outcome if wanted.test else "",
     )
 
 

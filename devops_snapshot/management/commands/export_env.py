@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +12,12 @@ from django.core.management.base import CommandParser
 
 from ...console import DevopsCommand, add_environment_argument, human_size
 from ...errors import DevopsError
-from ...exporter import Wanted, export
+from ...exporter import OUTCOMES, Told, Wanted, export, told
 from ...models import Export, State
 from ...spool import CannotDetachError, Spool, detach
 from ..arguments import add_storage_argument, environment_named, showing_progress, storage_url
 from ..quantities import duration
+from ..tags import add_tag_argument
 
 
 class Command(DevopsCommand):
@@ -29,6 +32,7 @@ class Command(DevopsCommand):
         "dos.py export-env my_env --snapshot deployed,error_ha --with-current",
         "dos.py export-env my_env --all-snapshots --description 'nightly 1234'",
         "dos.py export-env my_env --keep 30d",
+        "dos.py export-env my_env --test deploy_ha --outcome failed --tag release=9.1",
         "dos.py export-env my_env --detach",
         "dos.py export-env my_env --definitions-only",
     ]
@@ -48,6 +52,7 @@ class Command(DevopsCommand):
             help="also what was written after the last snapshot, in one that is taken now",
         )
         parser.add_argument("--description", default="", help="free text, shown by list-exports")
+        _add_test_arguments(parser)
         parser.add_argument(
             "--keep",
             type=duration,
@@ -65,12 +70,15 @@ class Command(DevopsCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         environment = environment_named(options["name"])
+        of = self._told(options)
         wanted = Wanted(
             names=tuple(_names(options["snapshot"])),
             all_snapshots=options["all_snapshots"],
             with_current=options["with_current"],
             definitions_only=options["definitions_only"],
             description=options["description"],
+            test=of.test,
+            tags=of.tags,
             keep=options["keep"],
         )
         url = storage_url(options, self.stderr.write)
@@ -83,6 +91,20 @@ class Command(DevopsCommand):
             return
         self.stdout.write(record.export_id)
         self.stderr.write(_report(record))
+
+    def _told(self, options: dict[str, Any]) -> Told:
+        """Of which test it is; what of that makes no sense must not keep it from being exported."""
+        report = options["test_report"]
+        of = told(
+            report=None if report is None else _contents(report),
+            test=options["test"],
+            outcome=options["outcome"],
+            tags=dict(options["tag"]),
+            environ=os.environ,
+        )
+        for complaint in of.complaints:
+            self.stderr.write(f"WARNING: {complaint}")
+        return of
 
     def _detached(self, environment: Any, url: str, wanted: Wanted) -> Export:
         """In the foreground where it cannot be detached: it is to be exported all the same."""
@@ -102,6 +124,26 @@ class Command(DevopsCommand):
                 "WARNING: No worker runs on this host: the export waits for 'dos.py export-worker'"
             )
         return record
+
+
+def _add_test_arguments(parser: CommandParser) -> None:
+    """Of which test it is."""
+    parser.add_argument("--test", metavar="NAME", help="the test that it is exported for")
+    parser.add_argument("--outcome", choices=OUTCOMES, help="of the test")
+    parser.add_argument(
+        "--test-report",
+        metavar="FILE",
+        help="what else is known of the test, and tags, as a JSON document; - is standard input",
+    )
+    add_tag_argument(parser, help="to find it by")
+
+
+def _contents(report: str) -> bytes:
+    """:raises DevopsError: it cannot be read"""
+    try:
+        return sys.stdin.buffer.read() if report == "-" else Path(report).read_bytes()
+    except OSError as error:
+        raise DevopsError(f"cannot read the test report {report!r}: {error.strerror}") from error
 
 
 def _exported(environment: Any, url: str, wanted: Wanted) -> Export:

@@ -13,13 +13,16 @@ from ...console import DevopsCommand, human_size
 from ...remote import connect
 from ...store import ExportEntry, Repository, deleted_exports, pinned_by, readable_retention
 from ..arguments import add_storage_argument, storage_url
-from ..columns import fit, terminal_width
+from ..columns import Row, fit, terminal_width
 from ..quantities import human_duration
+from ..search import Search, add_search_arguments
 from ..summary import Summary
 
 _HEADERS = (
     "ID",
     "ENVIRONMENT",
+    "TEST",
+    "OUTCOME",
     "SNAPSHOTS",
     "DESCRIPTION",
     "HOST",
@@ -28,7 +31,15 @@ _HEADERS = (
     "SIZE",
     "EXPIRES",
 )
-_FLEXIBLE = {"ENVIRONMENT", "SNAPSHOTS", "DESCRIPTION", "HOST", "EXPIRES"}
+_OF_TESTS = ("TEST", "OUTCOME")  # shown where any export has one
+_FLEXIBLE = {"ENVIRONMENT", "TEST", "SNAPSHOTS", "DESCRIPTION", "HOST", "EXPIRES"}
+_OF_NO_TEST: dict[str, Any] = {
+    "test": None,
+    "outcome": None,
+    "job": None,
+    "build": None,
+    "tags": {},
+}
 _DISPENSABLE = ("HOST", "NODES", "TIME", "DESCRIPTION")  # the id tells a time, too
 
 
@@ -58,13 +69,14 @@ class Command(DevopsCommand):
     examples = [
         "dos.py list-exports --storage sftp://devops@storage/srv/devops",
         "dos.py list-exports --env my_env --json",
+        "dos.py list-exports --failed --since 2d --test '*ceph*' --tag release=9.1",
         "dos.py list-exports --deleted",
     ]
     needs_database = False
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_storage_argument(parser)
-        parser.add_argument("--env", metavar="ENV_NAME", help="only exports of this environment")
+        add_search_arguments(parser)
         parser.add_argument(
             "--deleted", action="store_true", help="those that undelete-export can bring back"
         )
@@ -74,25 +86,18 @@ class Command(DevopsCommand):
         with connect(storage_url(options, self.stderr.write)) as remote:
             repository = Repository.open(remote)
             listed = _deleted(repository) if options["deleted"] else _existing(repository)
-        if options["env"]:
-            wanted = options["env"]
-            listed = [one for one in listed if one.entry.summary.get("environment") == wanted]
+        search = Search.of(options)
+        listed = [one for one in listed if search.finds(one.entry)]
         if options["json"]:
             self.json([_document(one) for one in listed])
             return
         if not listed:
-            self.stderr.write(_nothing(options, remote.url))
+            deleted = "deleted " if options["deleted"] else ""
+            self.stderr.write(f"There are no {deleted}exports{search} at {remote.url}")
             return
-        now = datetime.now(timezone.utc)
-        rows = [_row(one, now) for one in listed]
+        headers, rows = _table(listed)
         width = terminal_width()
-        self.table(*fit(_HEADERS, rows, width=width, flexible=_FLEXIBLE, dispensable=_DISPENSABLE))
-
-
-def _nothing(options: dict[str, Any], url: str) -> str:
-    deleted = "deleted " if options["deleted"] else ""
-    environment = f" of environment {options['env']!r}" if options["env"] else ""
-    return f"There are no {deleted}exports{environment} at {url}"
+        self.table(*fit(headers, rows, width=width, flexible=_FLEXIBLE, dispensable=_DISPENSABLE))
 
 
 def _existing(repository: Repository) -> list[_Listed]:
@@ -127,6 +132,7 @@ def _document(one: _Listed) -> dict[str, Any]:
     identity = {"id": entry.id, "published": entry.published.isoformat()}
     return {
         **identity,
+        **_OF_NO_TEST,  # earlier releases write no such members
         **entry.summary,
         **identity,  # whatever the summary says
         "stored": entry.stored.isoformat(),
@@ -138,12 +144,23 @@ def _document(one: _Listed) -> dict[str, Any]:
     }
 
 
-def _row(one: _Listed, now: datetime) -> Sequence[object]:
+def _table(listed: Sequence[_Listed]) -> tuple[Sequence[str], list[Row]]:
+    """Headers and rows."""
+    now = datetime.now(timezone.utc)
+    rows = [_row(one, now) for one in listed]
+    tells_tests = any(Summary.of(one.entry.summary).test for one in listed)
+    shown = [n for n, name in enumerate(_HEADERS) if tells_tests or name not in _OF_TESTS]
+    return [_HEADERS[n] for n in shown], [[row[n] for n in shown] for row in rows]
+
+
+def _row(one: _Listed, now: datetime) -> Row:
     """One line; what another release did not write into its summary stays empty."""
     told = Summary.of(one.entry.summary)
     return (
         one.entry.id,
         told.environment,
+        told.test,
+        told.outcome,
         ", ".join(told.snapshots or ["(definitions)"]),
         told.description,
         told.host,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -11,11 +13,13 @@ from django.core.management.base import CommandParser
 from ...console import DevopsCommand, human_size
 from ...importer.choose import choose_export
 from ...manifest import Manifest
+from ...manifest.document import TestRun
 from ...remote import connect
 from ...store import Repository, pinned_by
 from ..arguments import add_storage_argument, storage_url
 from ..chosen import NAME_HELP, add_export_argument
 from ..columns import fact, fit, terminal_width
+from ..quantities import human_duration
 
 _FLEXIBLE = {"SNAPSHOTS", "MAC ADDRESSES", "FILE", "STANDS ON"}
 
@@ -48,6 +52,7 @@ class Command(DevopsCommand):
         self._show_nodes(manifest)
         self._show_networks(manifest)
         self._show_files(manifest)
+        self._show_traceback(manifest.provenance.test)
 
     def _section(self, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         if rows:
@@ -93,6 +98,12 @@ class Command(DevopsCommand):
             ],
         )
 
+    def _show_traceback(self, test: TestRun | None) -> None:
+        """Indented, so that nothing in it looks like what this command says."""
+        if test is not None and test.traceback:
+            self.stdout.write("\nTraceback:")
+            self.stdout.write(textwrap.indent(test.traceback, "  "))
+
 
 def _facts(export_id: str, manifest: Manifest, by: str | None) -> list[tuple[str, str]]:
     freeze = manifest.freeze_seconds
@@ -102,6 +113,8 @@ def _facts(export_id: str, manifest: Manifest, by: str | None) -> list[tuple[str
         ("Snapshots", ", ".join(manifest.snapshots) or "none, definitions only"),
         ("Comes back at", manifest.current or "-"),
         ("Description", manifest.provenance.description),
+        *_of_test(manifest.provenance.test),
+        *([("Tags", _pairs(manifest.provenance.tags))] if manifest.provenance.tags else []),
         ("Host", manifest.host.name),
         ("Exported", f"{manifest.provenance.created:%Y-%m-%d %H:%M:%S} UTC"),
         ("By", f"{manifest.provenance.user}, {manifest.provenance.tool}"),
@@ -109,6 +122,29 @@ def _facts(export_id: str, manifest: Manifest, by: str | None) -> list[tuple[str
         ("Size", human_size(manifest.size)),
         ("Pinned", "no" if by is None else f"by {by}" if by else "yes"),
     ]
+
+
+def _of_test(test: TestRun | None) -> list[tuple[str, str]]:
+    """What is known of it."""
+    if test is None:
+        return []
+    seconds = test.duration_seconds
+    facts = [
+        ("Test", test.name),
+        ("Outcome", test.outcome),
+        ("Exception", test.exception),
+        ("Took", None if seconds is None else human_duration(timedelta(seconds=seconds))),
+        ("Release", test.release),
+        ("Job", test.job),
+        ("Build", test.build),
+        ("URL", test.url),
+        ("Commits", _pairs(test.commits)),
+    ]
+    return [(name, value) for name, value in facts if value]
+
+
+def _pairs(facts: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in facts.items())
 
 
 def _address(network: Any) -> str:
