@@ -202,14 +202,12 @@ def _iso_name(environ: Mapping[str, str]) -> str:
 
 def _commits(environ: Mapping[str, str]) -> dict[str, str]:
     """By Jenkins's Git plugin, its Gerrit trigger, and fuel-qa's jobs."""
-    told = {
-        _repository(environ.get("GIT_URL", "")) or "git": environ.get("GIT_COMMIT", ""),
-        _repository(environ.get("GERRIT_PROJECT", "")) or "gerrit": environ.get(
-            "GERRIT_PATCHSET_REVISION", ""
-        ),
-        "fuel-qa": environ.get("FUEL_QA_COMMIT", ""),
-    }
-    return {word(name): word(commit) for name, commit in told.items() if word(commit)}
+    told = (
+        (_repository(environ.get("GIT_URL", "")) or "git", "GIT_COMMIT"),
+        (_repository(environ.get("GERRIT_PROJECT", "")) or "gerrit", "GERRIT_PATCHSET_REVISION"),
+        ("fuel-qa", "FUEL_QA_COMMIT"),
+    )
+    return {word(name): commit for name, by in told if (commit := word(environ.get(by, "")))}
 
 
 def _repository(url: str) -> str:

@@ -30,7 +30,9 @@ def add_search_arguments(parser: CommandParser) -> None:
         metavar="TIME",
         help="only those that were made since: a duration such as 36h or 2d, or a date",
     )
-    parser.add_argument("--failed", action="store_true", help="only of tests that failed or had an error")
+    parser.add_argument(
+        "--failed", action="store_true", help="only of tests that failed or had an error"
+    )
     add_tag_argument(parser, help="only those with this tag")
 
 
