@@ -21,6 +21,7 @@ _DISK = frozenset(("driver", "source", MARK))
 _KINDS = ("no", "internal", "external", "manual")
 _DEFINITIONS = ("domain", "inactiveDomain")
 _DROPPED = ("revertDisks",)  # by an import
+_PLAIN = ("name", "description", "state", "creationTime", "parent", "disks")  # no attributes
 _FREE_TEXT = ("description", "cookie")
 
 
@@ -32,6 +33,9 @@ def faults_of_snapshot(root: etree._Element) -> Iterator[str]:
     yield from foreign(root, _SNAPSHOT)
     yield from twice(root)
     yield from garbled(root, besides=(*_DEFINITIONS, *_DROPPED, *_FREE_TEXT))
+    for child in root:
+        for key in child.attrib if child.tag in _PLAIN else ():
+            yield f"<{child.tag} {key!s}=...>"
     for parent in root.findall("parent"):
         yield from foreign(parent, ("name",))
         yield from twice(parent)

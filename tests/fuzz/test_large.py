@@ -26,7 +26,7 @@ from .effort import LONG
 MEMORY = 900 * MIB
 SECONDS = 120 if LONG else 60
 POOL = Path("/srv/pool")
-SCALE = 1 if LONG else 8
+SCALE = 1 if LONG else 32
 """The largest only in a long run."""
 
 Large = Callable[[dict[str, Any]], None]

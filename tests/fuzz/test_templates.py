@@ -113,12 +113,12 @@ BOMBS = {
         + [f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}" for n in range(1, 12)]
         + ["env_name: *a11"]
     ),
-    "deep": "env_name: " + "[" * 100_000,
-    "deep mappings": "env_name: " + "{a: " * 100_000,
+    "deep": "env_name: " + "[" * 20_000,
+    "deep mappings": "env_name: " + "{a: " * 20_000,
     "a list in itself": "env_name: &a [*a]",
     "a mapping in itself": "env_name: &a {b: *a}",
     "an endless file": "env_name: !include /dev/zero",
-    "many digits": f"env_name: {'9' * 1_000_000}",
+    "many digits": f"env_name: {'9' * 100_000}",
     "long": "env_name: " + "x" * (20 * MIB),
 }
 
