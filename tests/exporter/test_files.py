@@ -92,6 +92,15 @@ def test_data_in_another_file_and_encryption_are_refused(tmp_path: Path) -> None
         found(image)
 
 
+def test_what_no_import_would_take_is_refused(tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "1M"], check=True)
+    found(image)
+    subprocess.run(["qemu-img", "bitmap", "--add", image, "b"], check=True)
+    with pytest.raises(UnsupportedError, match="bitmaps of changed blocks.*no import would take"):
+        found(image)
+
+
 def test_an_image_of_another_format_is_refused(tmp_path: Path) -> None:
     image = tmp_path / "image"
     image.write_bytes(b"\0" * 4096)
