@@ -1,6 +1,6 @@
 """One ``import-env`` that tells how long each part of it took, as a process of its own.
 
-``python -m benchmarks.import_step FILE BEGAN ARGUMENT...``: runs ``dos.py import-env ARGUMENT...``
+``python benchmarks/import_step.py FILE BEGAN ARGUMENT...``: runs ``dos.py import-env ARGUMENT...``
 and writes JSON into the file: ``seconds`` by part, and ``peak``, the MiB of memory that it had at
 most. ``BEGAN`` is when it was called (``time.monotonic()``, which is the same for all processes).
 """

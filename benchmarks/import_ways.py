@@ -9,6 +9,7 @@ import subprocess
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.bed import Storage
 from tests.importer.features import POOL, Lab
@@ -17,6 +18,7 @@ from .import_step import DEFINE, DOWNLOAD, PARTS, RESTORE
 
 MIB = 1 << 20
 NAME = "bench"
+STEP = Path(__file__).with_name("import_step.py")
 PORT = 2222
 """Of a second sshd on the storage node: the first one lets nobody run rsync."""
 RECEIVED = re.compile(r"Total bytes received: ([\d,.]+)")
@@ -81,7 +83,7 @@ class Ours(Way):
         began = time.monotonic()
         arguments = [export.id, "--storage", self.storage, "--json"]
         arguments += [] if memory else ["--disks-only", "--start"]
-        command = ["python", "-m", "benchmarks.import_step", str(report), str(began), *arguments]
+        command = ["python", str(STEP), str(report), str(began), *arguments]
         done = self.lab.host.run(command, env=self.lab.env, timeout=None)
         whole = time.monotonic() - began
         told, record = json.loads(report.read_text()), json.loads(done.stdout)
