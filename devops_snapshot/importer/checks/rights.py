@@ -23,7 +23,7 @@ def check_rights(scene: Scene) -> Iterator[Finding]:
         networks = ", ".join(repr(name) for name in joined)
         what = f"networks {networks} are not joined to devices of the host, which takes root there"
         remedy = "Run it as root, or let sudo run commands without a password"
-        yield Finding(_SUBJECT, Verdict.NOTE, f"{what}", remedy)
+        yield Finding(_SUBJECT, Verdict.NOTE, what, remedy)
 
 
 def _joined(scene: Scene) -> list[str]:
