@@ -16,7 +16,7 @@ from tests.volumes.conftest import FarPool
 
 from .looking import real
 
-SIZE = 34 << 20  # bytes; more than is compared at a time
+SIZE = 18 << 20  # bytes; more than is compared at a time
 
 
 @pytest.fixture(params=["far", "here"])
