@@ -116,8 +116,8 @@ def _fill(
     draft: Draft, environment: Any, selection: Selection, wanted: Wanted, record: Export
 ) -> bytes:
     files = selection.files
-    if not wanted.definitions_only:
-        draft.take([file.path for file in files], sealed=frozenset(selection.sealed))
+    paths = [] if wanted.definitions_only else [file.path for file in files]
+    draft.take(paths, sealed=frozenset(selection.sealed))
     manifest = manifest_of(
         environment, selection, wanted, files=files, freeze_seconds=record.freeze_seconds
     )

@@ -61,6 +61,35 @@ def test_a_time_below_the_minimum_age(alpha: Place, storage: str) -> None:
     assert "WARNING" not in alpha.host.dos(*command, "--keep", "2d").stderr
 
 
+def test_a_hook_reports_of_which_test_it_is(alpha: Place, storage: str) -> None:
+    """By standard input; what the CI knows comes on top, and no mistake is worth an export."""
+    report = {"name": "deploy_ha", "outcome": "failed", "traceback": "x\n" * 20_000, "mood": 1}
+    command = ("export-env", "trip", "--definitions-only", "--storage", storage)
+    options = ("--test-report", "-", "--tag", "release=9.1", "--description", "Failed \udcff")
+    env = {**alpha.env, "JOB_NAME": "nightly", "BUILD_NUMBER": "7"}
+    done = alpha.host.dos(*command, *options, "--detach", env=env, input=json.dumps(report))
+    assert "WARNING: The test report has 'mood', which is unknown, and left out\n" in done.stderr
+    [waiting] = json.loads(alpha.dos("export-status", "--json"))
+    assert (waiting["test"], waiting["outcome"]) == ("deploy_ha", "failed")
+    alpha.dos("export-worker", "--once")
+    told = alpha.manifest(storage)["provenance"]
+    assert len(told["test"].pop("traceback")) > 16_000
+    known = {name: value for name, value in told["test"].items() if value}
+    assert known == {"name": "deploy_ha", "outcome": "failed", "job": "nightly", "build": "7"}
+    assert told["tags"] == {"release": "9.1"}
+    assert told["description"] == "Failed \\udcff"
+    search = ("list-exports", "--storage", storage, "--json", "--since", "1h", "--failed")
+    [found] = json.loads(alpha.dos(*search, "--test", "deploy_*", "--tag", "release=9.1"))
+    assert found["id"] == done.stdout.strip()
+    code, line = alpha.refused(*command, "--test-report", "/nowhere/report")
+    assert (code, line) == (
+        1,
+        "Error: cannot read the test report '/nowhere/report': No such file or directory",
+    )
+    assert alpha.refused(*command, "--test", "deploy_ha")[0] == 2
+    assert len(json.loads(alpha.dos("list-exports", "--storage", storage, "--json"))) == 1
+
+
 def test_a_failed_export_keeps_its_snapshot_and_says_so(alpha: Place, storage: str) -> None:
     alpha.export("--definitions-only", storage=storage)
     [missing] = alpha.host.pool_dir.glob("trip_node-2_iso")
