@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from shlex import quote
 from typing import Any
 
 import libvirt
@@ -179,7 +180,7 @@ def _check_names(
         if len(lacking) == len(nodes):
             raise NotFoundError(
                 f"environment {environment.name!r} has no snapshot {name!r}",
-                hint=f"'dos.py snapshot-list {environment.name}' shows what it has",
+                hint=f"'dos.py snapshot-list {quote(environment.name)}' shows what it has",
             )
         if lacking:
             raise NotFoundError(f"snapshot {name!r} is missing on nodes: {', '.join(lacking)}")

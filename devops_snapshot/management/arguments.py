@@ -6,6 +6,7 @@ import datetime
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from django.apps import apps
@@ -74,7 +75,7 @@ def tell_clocks(
         lag = human_duration(max(behind.values()))
         tell(
             f"Clocks are {lag} behind on {', '.join(late)}: "
-            f"'dos.py time-sync {environment}' sets them"
+            f"'dos.py time-sync {quote(environment)}' sets them"
         )
 
 

@@ -20,6 +20,7 @@ from ipaddress import (
     ip_address,
     ip_interface,
 )
+from shlex import quote
 from typing import Any
 
 from ..errors import DevopsError
@@ -108,7 +109,7 @@ def attachments(environment: Any) -> list[Attachment]:
     if not found:
         raise DevopsError(
             f"no network of environment {environment.name!r} is up",
-            hint=f"'dos.py start {environment.name}' brings them up",
+            hint=f"'dos.py start {quote(environment.name)}' brings them up",
         )
     return found
 

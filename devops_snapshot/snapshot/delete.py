@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from shlex import quote
 from typing import Any
 
 from ..contract import Environment, Node
@@ -71,7 +72,7 @@ def delete(
     if not targets and name not in {*finished, *(row.name for row in rows_of(environment))}:
         raise NotFoundError(
             f"environment {environment.name!r} has no snapshot {name!r}",
-            hint=f"'dos.py snapshot-list {environment.name}' shows what it has",
+            hint=f"'dos.py snapshot-list {quote(environment.name)}' shows what it has",
         )
     half_reverted = underway(environment, Underway.REVERTING)
     for target in targets:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from shlex import quote
 from typing import Any
 
 import libvirt
@@ -142,14 +143,15 @@ def _nodes_with(environment: Environment, name: str) -> list[Node]:
     if not having and not recorded:
         raise NotFoundError(
             f"environment {environment.name!r} has no snapshot {name!r}",
-            hint=f"'dos.py snapshot-list {environment.name}' shows what it has",
+            hint=f"'dos.py snapshot-list {quote(environment.name)}' shows what it has",
         )
     taken_of = recorded or nodes
     lacking = [node.name for node in taken_of if node not in having]
     if lacking:
         raise NotFoundError(
             f"snapshot {name!r} is missing on nodes: {', '.join(lacking)}",
-            hint=f"'dos.py sync {environment.name}' shows what was lost, and what can be repaired",
+            hint=f"'dos.py sync {quote(environment.name)}' shows what was lost, "
+            "and what can be repaired",
         )
     return having
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from shlex import quote
 from typing import Any
 
 import libvirt
@@ -39,7 +40,7 @@ def check_no_revert(environment: Environment) -> None:
         raise ConflictError(
             f"a revert of {environment.name!r} to {half.name!r} was killed half way: its nodes may "
             "be at different moments",
-            hint=f"Revert again: dos.py revert {environment.name} {half.name}",
+            hint=f"Revert again: dos.py revert {quote(environment.name)} {quote(half.name)}",
         )
 
 

@@ -9,12 +9,14 @@ import pty
 import re
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import IO
 
 import pytest
 
 from devops_snapshot.console import DevopsCommand
+from devops_snapshot.management.arguments import tell_clocks
 from devops_snapshot.remote import connect
 from devops_snapshot.shell import main
 from devops_snapshot.store.lease import hold_lease
@@ -198,3 +200,13 @@ def test_help_fits_the_terminal(
         prose, _, examples = capsys.readouterr().out.partition("\nexamples:\n")
         assert max(map(len, prose.splitlines())) <= 60
         assert all(line.startswith(f"  dos.py {command}") for line in examples.splitlines())
+
+
+def test_commands_to_be_typed_are_quoted_for_the_shell() -> None:
+    """Names come from whoever wrote an export, and lines are copied into shells."""
+    told: list[str] = []
+    tell_clocks("x; rm -rf ~", {"node-1": timedelta(minutes=1)}, told.append)
+    assert "'dos.py time-sync 'x; rm -rf ~''" in told[0]
+    told.clear()
+    tell_clocks("plain_name-1", {"node-1": timedelta(minutes=1)}, told.append)
+    assert "'dos.py time-sync plain_name-1'" in told[0]

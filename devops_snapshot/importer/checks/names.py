@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from shlex import quote
 
 from django.apps import apps
 
@@ -28,7 +29,7 @@ def _check_environment(scene: Scene) -> Iterator[Finding]:
         yield _taken(
             "environment",
             f"an environment {name!r} is in the database already",
-            f"Run 'dos.py erase {name}' first, or {_NEW_NAME}",
+            f"Run 'dos.py erase {quote(name)}' first, or {_NEW_NAME}",
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from shlex import quote
 
 from django.db import transaction
 
@@ -127,6 +128,6 @@ def thawed_layers(nodes: Sequence[Seen]) -> Iterator[Finding]:
                         "layer-written",
                         f"disk {disk.target} writes to {disk.path}, which snapshot "
                         f"{snapshot.name!r} froze",
-                        f"if it has not run since, 'dos.py revert {seen.environment.name} "
-                        f"{snapshot.name}' saves the snapshot; else its content is lost",
+                        f"if it has not run since, 'dos.py revert {quote(seen.environment.name)} "
+                        f"{quote(snapshot.name)}' saves the snapshot; else its content is lost",
                     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cache, partial
+from shlex import quote
 
 from ...contract import Environment
 from ...interrupts import held_back
@@ -18,7 +19,7 @@ from .seen import Seen
 def unfinished_snapshots(nodes: Sequence[Seen]) -> Iterator[Finding]:
     """Begun by a command that was killed; or by one that is at it right now."""
     for environment in _environment_of(nodes):
-        revert = f"revert again: dos.py revert {environment.name}"
+        revert = f"revert again: dos.py revert {quote(environment.name)}"
         told: list[tuple[Underway, str, str, Repair | None]] = [
             (Underway.TAKING, "taken", "--repair takes it back", partial(roll_back, environment)),
             (
