@@ -15,6 +15,7 @@ from typing import IO
 
 import pytest
 
+import tests.devops.databases  # noqa: F401 # sets Django up
 from devops_snapshot.console import DevopsCommand
 from devops_snapshot.management.arguments import tell_clocks
 from devops_snapshot.remote import connect
