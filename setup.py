@@ -29,10 +29,14 @@ setup(
     packages=find_packages(include=["devops_snapshot", "devops_snapshot.*"]),
     package_data={"devops_snapshot": ["manifest/*.json", "py.typed"]},
     install_requires=requirements(),
-    entry_points={"console_scripts": ["dos.py = devops_snapshot.shell:main"]},
+    entry_points={
+        "console_scripts": ["dos.py = devops_snapshot.shell:main"],
+        "pytest11": ["devops_snapshot = devops_snapshot.hooks.pytest_plugin"],
+    },
     classifiers=[
         "Framework :: Django :: 4.2",
         "Framework :: Django :: 5.2",
+        "Framework :: Pytest",
         "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3",
         "Topic :: Software Development :: Testing",
