@@ -60,7 +60,9 @@ def told(
     if test is not None and not line(test):  # an empty variable in a script
         raise UsageError("the name of the test is empty")
     if report is None and (test is None) != (outcome is None):
-        raise UsageError("a test and its outcome are told together", hint="--test and --outcome")
+        raise UsageError(
+            "a test and its outcome are told together", hint="Give both --test and --outcome"
+        )
     complaints: list[str] = []
     found = _reported(report, complaints.append) if report is not None else {}
     given = _facts("--tag", dict(tags or {}), complaints.append)

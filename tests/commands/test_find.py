@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from typing import Any
 
 import pytest
@@ -158,6 +159,31 @@ def test_an_odd_test_hides_no_other(node: Node, odd: dict[str, Any]) -> None:
     assert find(node, "--test", "*_ha", *options[2:]) == {sound}
     assert find(node, *options) == set()
     assert node.dos("list-exports").code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--test", "x"], 2, "a test and its outcome are told together"),
+        (["--test", "", "--outcome", "failed"], 2, "the name of the test is empty"),
+        (["--outcome", "lucky"], 2, "invalid choice: 'lucky'"),
+        (["--tag", "x"], 2, "'x' is no tag"),
+        (["--test-report", "/nowhere"], 1, "the test report '/nowhere': No such file or directory"),
+        (["--test-report", "/"], 1, "the test report '/': Is a directory"),
+        (["--test-report", "-"], 1, "standard input is closed"),
+    ],
+)
+def test_what_an_export_cannot_be_told(
+    node: Node,
+    monkeypatch: pytest.MonkeyPatch,
+    options: list[str],
+    code: int,
+    message: str,
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)  # as it is where it was closed
+    done = node.dos("export-env", "nobody", *options)
+    assert (done.code, done.out) == (code, "")
+    assert message in done.err
 
 
 def told(node: Node, **provenance: Any) -> str:

@@ -69,8 +69,8 @@ class Command(DevopsCommand):
         parser.add_argument("--json", action="store_true", help="print the record for programs")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        environment = environment_named(options["name"])
         of = self._told(options)
+        environment = environment_named(options["name"])
         wanted = Wanted(
             names=tuple(_names(options["snapshot"])),
             all_snapshots=options["all_snapshots"],
@@ -140,6 +140,8 @@ def _add_test_arguments(parser: CommandParser) -> None:
 
 def _contents(report: str) -> bytes:
     """:raises DevopsError: it cannot be read"""
+    if report == "-" and sys.stdin is None:
+        raise DevopsError("standard input is closed, from which the test report was to come")
     try:
         return sys.stdin.buffer.read() if report == "-" else Path(report).read_bytes()
     except OSError as error:
