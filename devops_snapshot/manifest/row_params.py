@@ -82,7 +82,8 @@ PARAMS: dict[type[document.Row], dict[str, Callable[[Any], bool]]] = {
     ),
     document.L2NetworkDevice: _table(
         _of(_is_text, "uuid tftp_root_dir"),
-        _of(_is_whole, "dhcp stp has_pxe_server"),
+        _of(_is_whole, "dhcp stp"),
+        _of(lambda value: value in (False, 0), "has_pxe_server"),  # a directory of the host
         _of(_is_forward, "forward"),
     ),
     document.Volume: _table(

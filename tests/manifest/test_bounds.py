@@ -193,6 +193,7 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "a description with NUL": (put(snapshot, description="a\0b"), "no database takes"),
     "a forward that is none": (params(l2, forward=[]), "as its forward"),
     "a mode that is none": (params(l2, forward={"mode": "hostdev"}), "as its forward"),
+    "a directory for TFTP": (params(l2, has_pxe_server=True, tftp_root_dir="/etc"), "has_pxe"),
     "paths without end": (params(volume, multipath_count=1 << 40), "multipath_count"),
     "memory of NaN": (params(node, memory=float("nan")), "nan as its memory"),
     "a port that is none": (params(node, ssh_port=1 << 16), "65536 as its ssh_port"),
