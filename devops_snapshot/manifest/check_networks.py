@@ -80,9 +80,9 @@ def _check_parent(l2: document.L2NetworkDevice, names: Collection[str]) -> None:
     for vlan in (*vlans, *([] if tag is None else [tag])):
         if type(vlan) is not int or vlan not in _VLANS:
             raise FormatError(f"{where} has the VLAN {vlan!r}")
-    if device is not None and not _DEVICE.fullmatch(str(device)):
+    if device is not None and not (isinstance(device, str) and _DEVICE.fullmatch(device)):
         raise FormatError(f"{where} has the parent_iface {device!r}")
-    if other is not None and other not in names:
+    if other is not None and not (isinstance(other, str) and other in names):
         raise FormatError(f"{where} has the parent_iface {other!r}, which is not in the export")
 
 

@@ -201,6 +201,8 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "a range that is none": (params(pool, ip_ranges={"dhcp": ["10.0.0.1"]}), "ip_ranges"),
     "features that are none": (params(interface, features="x"), "features"),
     # networks
+    "a parent that is a list": (params(l2, parent_iface={"l2_net_dev": [1]}), "parent_iface .1"),
+    "a parent that is a number": (params(l2, parent_iface={"phys_dev": 5}), "parent_iface 5"),
     "a host's name with a line": (host_entry(name="x\ndhcp-script=/tmp/x"), "DHCP host"),
     "a host's name with a comma": (host_entry(name="x,set:y"), "DHCP host"),
     "a host's MAC that is none": (host_entry(mac="*:*"), "MAC address"),
