@@ -117,6 +117,9 @@ def test_what_users_are_told(alpha: Place, tmp_path: Path) -> None:
     assert (tried.returncode, "Traceback" in tried.stderr) == (6, False)
     assert f"{export_id} of {NAME} was not sent (try 1): " in tried.stderr
     assert "was tried 1 time: " in alpha.dos("export-status")
+    [local] = json.loads(alpha.dos("list-exports", "--local", "--env", NAME, "--json"))
+    assert (local["id"], local["waits"], local["nodes"]) == (export_id, True, list(NODES))
+    assert alpha.dos("list-exports", "--local", "--env", "other") == ""
     (tmp_path / "repository").unlink()
     alpha.dos("export-worker", "--once")
     [listed] = json.loads(alpha.dos("list-exports", "--storage", storage, "--json"))

@@ -13,7 +13,7 @@ from ...errors import ConflictError, NotFoundError
 from ...spool import Job, Spool, Tries, close_records
 from ..columns import fit, terminal_width
 from ..quantities import counted, human_duration
-from .export_worker import add_spool_argument, spool_named
+from ..spool import add_spool_argument, spool_named, state_of
 
 HEADERS = ("ID", "ENVIRONMENT", "TEST", "OUTCOME", "WAITS", "SIZE", "STATE")
 _FLEXIBLE = {"ENVIRONMENT", "TEST", "STATE"}
@@ -112,11 +112,3 @@ def _row(job: Job, now: datetime) -> tuple[object, ...]:
         human_size(job.size),
         state_of(job),
     )
-
-
-def state_of(job: Job) -> str:
-    """In words."""
-    tries = Tries.of(job)
-    if not tries.number:
-        return "waits"
-    return f"was tried {counted(tries.number, 'time')}: {tries.error}"

@@ -5,17 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 import subprocess
-from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandParser
 
 from ...console import DevopsCommand
 from ...errors import StorageError
-from ...importer.target import Target
-from ...spool import Spool, Worker, spool_directory
+from ...spool import Worker
 from ..arguments import showing_progress
 from ..quantities import size
+from ..spool import add_spool_argument, spool_named
 
 _IDLE = "3"  # of ionice(1)
 
@@ -66,23 +65,6 @@ class Command(DevopsCommand):
                 raise StorageError(
                     "Not all was sent, as told above", hint="'dos.py export-status' shows the rest"
                 )
-
-
-def add_spool_argument(parser: CommandParser) -> None:
-    """The directory of exports that wait (``options["spool"]``)."""
-    parser.add_argument(
-        "--spool",
-        metavar="DIRECTORY",
-        help="where exports wait; default: $DEVOPS_SPOOL, else beside the storage pool that "
-        "STORAGE_POOL_NAME and CONNECTION_STRING name",
-    )
-
-
-def spool_named(given: str | None) -> Spool:
-    """The spool of that directory, or of this host."""
-    if given:
-        return Spool(Path(given))
-    return Spool(spool_directory(Target.of_this_host().directory))
 
 
 def _rate(text: str) -> int:

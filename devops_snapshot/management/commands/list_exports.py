@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -10,12 +11,16 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from ...console import DevopsCommand, human_size
+from ...exporter.telling import summarise
+from ...manifest import Manifest
 from ...remote import connect
+from ...spool import Spool
 from ...store import ExportEntry, Repository, deleted_exports, pinned_by, readable_retention
 from ..arguments import add_storage_argument, storage_url
 from ..columns import Row, fit, terminal_width
 from ..quantities import human_duration
 from ..search import Search, add_search_arguments
+from ..spool import spool_named, state_of
 from ..summary import Summary
 
 _HEADERS = (
@@ -50,6 +55,7 @@ class _Listed:
     :param pinned_by: who pinned it, None if it is not pinned; the pin may not say who
     :param expires: when pruning may remove it; None if it is pinned, or deleted already
     :param is_settled: whether the storage node's settings, which say when it expires, can be read
+    :param state: of one that is not on a storage node yet, in words
     """
 
     entry: ExportEntry
@@ -57,6 +63,7 @@ class _Listed:
     deleted: bool = False
     expires: datetime | None = None
     is_settled: bool = True
+    state: str = ""
 
     @property
     def pinned(self) -> bool:
@@ -71,21 +78,32 @@ class Command(DevopsCommand):
         "dos.py list-exports --env my_env --json",
         "dos.py list-exports --failed --since 2d --test '*ceph*' --tag release=9.1",
         "dos.py list-exports --deleted",
+        "dos.py list-exports --local",
     ]
     needs_database = False
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_storage_argument(parser)
         add_search_arguments(parser)
-        parser.add_argument(
+        where = parser.add_mutually_exclusive_group()
+        where.add_argument(
             "--deleted", action="store_true", help="those that undelete-export can bring back"
+        )
+        where.add_argument(
+            "--local",
+            action="store_true",
+            help="those that wait in this host's spool to be sent: see export-status",
         )
         parser.add_argument("--json", action="store_true", help="for programs")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with connect(storage_url(options, self.stderr.write)) as remote:
-            repository = Repository.open(remote)
-            listed = _deleted(repository) if options["deleted"] else _existing(repository)
+        if options["local"]:
+            spool = spool_named(None)
+            listed, place = _waiting(spool), str(spool.directory)
+        else:
+            with connect(storage_url(options, self.stderr.write)) as remote:
+                repository, place = Repository.open(remote), remote.url
+                listed = _deleted(repository) if options["deleted"] else _existing(repository)
         search = Search.of(options)
         listed = [one for one in listed if search.finds(one.entry)]
         if options["json"]:
@@ -93,7 +111,7 @@ class Command(DevopsCommand):
             return
         if not listed:
             deleted = "deleted " if options["deleted"] else ""
-            self.stderr.write(f"There are no {deleted}exports{search} at {remote.url}")
+            self.stderr.write(f"There are no {deleted}exports{search} at {place}")
             return
         headers, rows = _table(listed)
         width = terminal_width()
@@ -116,6 +134,17 @@ def _deleted(repository: Repository) -> list[_Listed]:
     return [
         _Listed(entry, pins.get(entry.id), deleted=True) for entry in deleted_exports(repository)
     ]
+
+
+def _waiting(spool: Spool) -> list[_Listed]:
+    """What the storage node will tell of exports that wait to be sent."""
+    listed = []
+    for job in spool.jobs():
+        with suppress(FileNotFoundError):  # sent meanwhile
+            summary = summarise(Manifest.from_json(job.manifest))
+            entry = ExportEntry(job.id, job.queued, summary, stored=job.queued, keep=job.keep)
+            listed.append(_Listed(entry, None, state=state_of(job)))
+    return listed
 
 
 def _later(moment: datetime, time: timedelta) -> datetime | None:
@@ -141,6 +170,7 @@ def _document(one: _Listed) -> dict[str, Any]:
         "pinned": one.pinned,
         "pinned_by": one.pinned_by or None,
         "deleted": one.deleted,
+        "waits": bool(one.state),
     }
 
 
@@ -172,8 +202,8 @@ def _row(one: _Listed, now: datetime) -> Row:
 
 
 def _expiry(one: _Listed, now: datetime) -> str:
-    if one.deleted:
-        return "deleted"
+    if one.deleted or one.state:
+        return one.state or "deleted"
     if one.pinned:
         return f"pinned by {one.pinned_by}" if one.pinned_by else "pinned"
     if not one.is_settled:
