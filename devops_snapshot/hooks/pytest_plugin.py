@@ -30,7 +30,7 @@ _DOS = (sys.executable, "-m", "devops_snapshot")
 class DevopsEnv:
     """The environments of a test.
 
-    :ivar names: of those that the test's markers name, and that were added
+    :ivar names: those that the test's closest marker names, and those that were added
     """
 
     def __init__(self, names: list[str]) -> None:
@@ -119,9 +119,8 @@ def _when(config: pytest.Config) -> str:
 
 def _environments_of(item: pytest.Item) -> DevopsEnv:
     if _environments not in item.stash:
-        environments = item.stash[_environments] = DevopsEnv([])
-        for marker in item.iter_markers("devops_env"):
-            environments.add(*marker.args)
+        marker = item.get_closest_marker("devops_env")
+        item.stash[_environments] = DevopsEnv([*marker.args] if marker else [])
     return item.stash[_environments]
 
 
