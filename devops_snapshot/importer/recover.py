@@ -72,15 +72,16 @@ def recover() -> list[Recovered]:
                 continue  # it is alive
             record.refresh_from_db()
             with held_back():
-                if record.place and record.state == State.DONE:
-                    close(record, State.DONE)  # all but that was done
-                elif record.place:
+                if record.place:
                     recovered.append(_recover(record))
     return recovered
 
 
 def _recover(record: Import) -> Recovered:
     making = Making.recorded_in(record)
+    if record.state == State.DONE:
+        close(record, State.DONE)
+        return Recovered(record, making, "was killed when all was done", is_done=True)
     try:
         refusal = _finish(record)
         if refusal is None:
