@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -310,13 +309,19 @@ def _attempt(section: Mapping[str, Any], key: str, action: Any) -> Any:
 def _error(
     section: Mapping[str, Any], key: str | None, message: str, *, hint: str = ""
 ) -> TemplateError:
-    return TemplateError(_located(section, key, message), hint=hint)
+    return TemplateError(_located(section, key, message), hint=_short(hint))
 
 
 def _located(section: Mapping[str, Any], key: str | None, message: str) -> str:
     """The message after ``file:line: ``, where the section comes from a file."""
-    message = textwrap.shorten(message, LONGEST_MESSAGE, placeholder=" ...")
+    message = _short(message)
     if not isinstance(section, Section):
         return message
     line = section.lines.get(key, section.line) if key else section.line
     return f"{line}: {message}"
+
+
+def _short(text: str) -> str:
+    """One line, as far as anybody reads it."""
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_MESSAGE else f"{line[:LONGEST_MESSAGE]} ..."
