@@ -12,7 +12,7 @@ import yaml
 from devops_snapshot.errors import TemplateError
 
 INTEGER = "tag:yaml.org,2002:int"
-LARGEST = 8 << 20
+LARGEST = 1 << 20
 """Characters of a template."""
 
 _LONGEST_SHOWN = 40  # characters

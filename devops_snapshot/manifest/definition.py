@@ -208,6 +208,7 @@ def garbled(element: etree._Element, *, besides: Collection[str] = ()) -> Iterat
     text = "".join(filter(None, parts)).strip()
     if text and len(element):
         yield f"text beside elements in <{element.tag}>"
+    yield from (f"the foreign {name!s}" for name in (element.tag, *element.keys()) if "{" in name)
     for value in (text, *map(str, element.attrib.values())):
         if not value.isprintable():
             yield f"{value[:_LONGEST_SHOWN]!r} in <{element.tag}>"

@@ -130,6 +130,10 @@ CHANGES: dict[str, tuple[Change, str]] = {
         "text beside elements in <name>",
     ),
     "text between elements": (in_definition("<devices>", "x<devices>"), "text beside elements"),
+    "an element of another kind": (
+        in_definition("<features>", "<features><q:acpi xmlns:q='x'/>"),
+        "the foreign {x}acpi",
+    ),
     "a machine that adds arguments": (in_definition("pc-i440fx-7.2", "pc,dump=on"), "the name"),
     "a model that adds arguments": (in_definition(">qemu64<", ">qemu64,+x<"), "the name 'qemu64,"),
     "a card of the host": (in_definition('model type="virtio"', 'model type="vfio-pci"'), "vfio"),
