@@ -470,7 +470,7 @@ def _snapshot_made(model, snapshot_name, description="", is_make=False, *_others
             dos_environment(os.environ),
             tell,
             snapshot=snapshot_name,
-            description=description,
+            description="" if failed else description,  # of a failure, the report says more
         )
     except NotExportedError as error:
         tell("snapshot %s of %s is not exported: %s" % (snapshot_name, environment, error))

@@ -15,7 +15,7 @@ class Deployment:
     @log_snapshot_after_test
     def deploy_one_controller(self):
         """Passes, and leaves a snapshot that other tests may start from."""
-        self.env.make_snapshot("deploy_one_controller", is_make=True)
+        self.env.make_snapshot("deploy_one_controller", "with one node", is_make=True)
         self.env.make_snapshot("nobody_asked_for_it")
 
     @test

@@ -6,9 +6,9 @@ DATABASES = {
     "default": {
         "ENGINE": os.environ.get("DEVOPS_DB_ENGINE", "django.db.backends.postgresql_psycopg2"),
         "NAME": os.environ.get("DEVOPS_DB_NAME", "fuel_devops"),
-        "USER": "jenkins",
-        "PASSWORD": "secret",
-        "HOST": "",
-        "PORT": "5433",
+        "USER": os.environ.get("DEVOPS_DB_USER", "jenkins"),
+        "PASSWORD": os.environ.get("DEVOPS_DB_PASSWORD", "secret"),
+        "HOST": os.environ.get("DEVOPS_DB_HOST", ""),
+        "PORT": os.environ.get("DEVOPS_DB_PORT", "5433"),
     }
 }
