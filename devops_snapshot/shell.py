@@ -192,5 +192,9 @@ def _first_line(error: Exception) -> str:
 
 
 def _fail(message: str, code: int = 1) -> int:
-    print(f"Error: {visible(message)}", file=sys.stderr)
+    """Say what is wrong, below all that was written before, also where both go to one file."""
+    try:
+        sys.stdout.flush()
+    finally:
+        print(f"Error: {visible(message)}", file=sys.stderr)
     return code

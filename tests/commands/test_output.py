@@ -90,6 +90,18 @@ def test_nowhere_to_write(full_list: tuple[str, ...], redirection: str, reason: 
         assert done.returncode == 1
 
 
+def test_an_error_comes_after_the_result(node: Node) -> None:
+    """In a journal, too, where both go to one place and no terminal asks for each line."""
+    node.export("one")
+    pack = max(node.directory.glob("packs/*/*"), key=lambda path: path.stat().st_size)
+    os.truncate(pack, pack.stat().st_size - 1)
+    done = run("2>&1", "verify-exports", "--storage", node.url)
+    assert done.returncode == 7
+    first, *_, last = done.stdout.decode().splitlines()
+    assert first.startswith("KIND ")
+    assert last.startswith("Error: 1 damaged object")
+
+
 @pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-"])
 def test_nobody_to_complain_to(node: Node, redirection: str) -> None:
     """What is told besides the result is lost; the work is done."""
