@@ -118,7 +118,7 @@ class Settings(object):
         for item in given:
             key, equals, value = item.partition("=")
             if key.strip() and equals:
-                tags[key.strip()] = value.strip()
+                tags[text(key.strip())] = text(value.strip())
             else:
                 self._tell("DEVOPS_EXPORT_TAGS: %s is not of the form key=value" % item)
         return tags
@@ -180,7 +180,7 @@ def export(environment, report, settings, environ, tell, snapshot=None, descript
         raise NotExportedError("dos.py was ended after %g s" % settings.timeout)
     if done.code != 0 or not done.out:
         raise NotExportedError("dos.py has ended with exit code %d" % done.code)
-    return str(done.out[-1])
+    return text(done.out[-1])
 
 
 def settle(environment, settings, environ, tell):
@@ -277,7 +277,7 @@ class _Listener(object):
         # type: () -> List[str]
         """To be asked once the process has ended; a child that lives on is not waited for."""
         self._thread.join(_DRAIN_SECONDS)
-        return [str(line) for line in text(self._said).splitlines() if line.strip()]
+        return [line for line in text(self._said).splitlines() if line.strip()]
 
     def _listen(self):
         # type: () -> None
@@ -461,7 +461,7 @@ def _snapshot_made(model, snapshot_name, description="", is_make=False, *_others
     if not settings.wants(failed, _names(report["name"], snapshot_name)):
         tell("%s is not exported: DEVOPS_EXPORT_TESTS has no such test" % snapshot_name)
         return
-    environment = str(model.d_env.name)
+    environment = text(model.d_env.name)
     try:
         exported = export(
             environment,
@@ -585,7 +585,7 @@ def _safely(deed, *arguments, **named):
     """Do it; what fails is told, for the test's own result is none of ours."""
     try:
         deed(*arguments, **named)
-    except Exception:
+    except Exception:  # whatever it is
         tell("the hook has failed, and the test goes on:\n%s" % traceback.format_exc())
 
 

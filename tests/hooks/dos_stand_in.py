@@ -33,7 +33,7 @@ def main() -> int:
         return 6
     if mode == "says nothing":
         return 0
-    print("Detached, and said so", file=sys.stderr)
+    print("Detached, and said so: čau", file=sys.stderr)
     print("20261122T213124Z-bd564354")
     return 0
 

@@ -142,6 +142,7 @@ class Suites:
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONIOENCODING": "utf-8",
             "DJANGO_SETTINGS_MODULE": "devops.settings",
+            "LANG": "C.UTF-8",
             "ENV_NAME": "ceph_ha",
             "DEVOPS_STORAGE": STORAGE,
             "DEVOPS_EXPORT_DOS": str(self.dos),

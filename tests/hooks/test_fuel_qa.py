@@ -27,7 +27,7 @@ def is_running(pid: int) -> bool:
 
 
 def test_the_failed_test_is_exported_and_no_other(venv: Venv, suites: Suites) -> None:
-    run = suites.proboscis(venv, DEVOPS_EXPORT_TAGS="release=9.1, bug = 1234")
+    run = suites.proboscis(venv, DEVOPS_EXPORT_TAGS="release=9.1, team = Žižkov")
     assert run.code == 1
     assert run.snapshots == ["deploy_one_controller", SNAPSHOT]
     [call] = run.calls
@@ -47,10 +47,10 @@ def test_the_failed_test_is_exported_and_no_other(venv: Venv, suites: Suites) ->
     assert report == {
         "name": FAILS,
         "outcome": "failed",
-        "tags": {"release": "9.1", "bug": "1234"},
+        "tags": {"release": "9.1", "team": "Žižkov"},
     }
     assert run.told == [
-        "Detached, and said so",
+        r"Detached, and said so: \u010dau",
         f"snapshot {SNAPSHOT} of ceph_ha is exported as {EXPORT}",
         f"it is imported by: dos.py import-env {EXPORT} --storage {STORAGE}",
     ]

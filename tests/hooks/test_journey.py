@@ -68,13 +68,15 @@ def run_proboscis(place: Place, venv: Venv, storage: str) -> str:
     return done.stderr
 
 
-def run_pytest(place: Place, directory: Path, storage: str) -> str:
+def run_pytest(
+    place: Place, directory: Path, storage: str, suite: str = SUITE, **variables: str
+) -> str:
     """Returns what pytest has told."""
-    (directory / "test_ha.py").write_text(SUITE)
+    (directory / "test_ha.py").write_text(suite)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "test_ha.py"]
     done = place.host.run(
         [*command, "--devops-export=on-failure"],
-        env={"DEVOPS_STORAGE": storage, "JOB_NAME": "nightly"},
+        env={"DEVOPS_STORAGE": storage, "JOB_NAME": "nightly", **variables},
         cwd=directory,
         check=False,
     )
@@ -107,3 +109,58 @@ def test_two_suites_fail(alpha: Place, beta: Place, venv: Venv, tmp_path: Path) 
             guest.run("sleep 0.3")
             assert guest.ticks() > before
         beta.dos("erase", NAME)
+
+
+DEAF = f"""\
+#!{sys.executable}
+import os, signal, sys, time
+if sys.argv[1] != "export-env":
+    os.execv(sys.executable, [sys.executable, "-m", "devops_snapshot", *sys.argv[1:]])
+import tests.devops.databases
+from devops_snapshot.devops.models import Environment
+from devops_snapshot.hypervisor import domain_of
+from devops_snapshot.snapshot.freeze import frozen
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+domains = [domain_of(node) for node in Environment.get(name="{NAME}").get_nodes()]
+with frozen(domains) as freeze:
+    open("frozen", "w").write(" ".join(freeze.stopped))
+    time.sleep(300)
+"""
+IMPATIENT = f"""
+import os, time
+import pytest
+from devops_snapshot.hooks import fuel_qa
+
+def ends(process, seconds, ends=fuel_qa._ends):
+    while seconds == fuel_qa.DEFAULT_TIMEOUT and not os.path.exists("frozen"):
+        time.sleep(0.05)
+    return ends(process, 0.5 if seconds == fuel_qa.DEFAULT_TIMEOUT else seconds)
+
+fuel_qa._ends, fuel_qa.TERM_SECONDS = ends, 0.5
+
+@pytest.mark.devops_env("{NAME}")
+def test_quorum():
+    raise ValueError("no quorum")
+"""
+RUNNING, PAUSED = 1, 3  # libvirt's virDomainState
+
+
+def test_guests_go_on_that_a_killed_export_has_suspended(alpha: Place, tmp_path: Path) -> None:
+    """And no others: the second one was suspended before."""
+    alpha.create(boot=False)
+    alpha.dos("start", NAME)
+    one, other = (alpha.host.connection.lookupByName(f"{NAME}_{node}") for node in NODES)
+    other.suspend()
+    program = tmp_path / "dos.py"
+    program.write_text(DEAF)
+    program.chmod(0o755)
+    report = run_pytest(
+        alpha,
+        tmp_path,
+        f"file://{tmp_path}/repository",
+        suite=IMPATIENT,
+        DEVOPS_EXPORT_DOS=str(program),
+    )
+    assert f"{NAME} is not exported: dos.py was ended after 1800 s" in report
+    assert (tmp_path / "frozen").read_text() == one.name()
+    assert (one.state()[0], other.state()[0]) == (RUNNING, PAUSED)
