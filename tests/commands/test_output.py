@@ -95,7 +95,7 @@ def test_an_error_comes_after_the_result(node: Node) -> None:
     node.export("one")
     pack = max(node.directory.glob("packs/*/*"), key=lambda path: path.stat().st_size)
     os.truncate(pack, pack.stat().st_size - 1)
-    done = run("2>&1", "verify-exports", "--storage", node.url)
+    done = run("2>&1", "verify-exports", "--storage", node.url, PYTHONUNBUFFERED="")
     assert done.returncode == 7
     first, *_, last = done.stdout.decode().splitlines()
     assert first.startswith("KIND ")
