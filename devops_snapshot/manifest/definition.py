@@ -167,6 +167,8 @@ def _faults(root: etree._Element) -> Iterator[str]:
     yield from (f"<domain {key!s}=...>" for key in root.attrib if key not in ("type", "id"))
     for backing in root.findall("memoryBacking"):
         yield from foreign(backing, _MEMORY_BACKING)
+    for text in (*root.findall("title"), *root.findall("description")):
+        yield from foreign(text, ())
     for tuning in root.findall("cputune"):
         yield from foreign(tuning, _CPU_TIME)
     crash = root.findtext("on_crash", "destroy")

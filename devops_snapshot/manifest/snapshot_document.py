@@ -36,6 +36,8 @@ def faults_of_snapshot(root: etree._Element) -> Iterator[str]:
     for child in root:
         for key in child.attrib if child.tag in _PLAIN else ():
             yield f"<{child.tag} {key!s}=...>"
+    for text in root.findall("description"):
+        yield from foreign(text, ())
     for parent in root.findall("parent"):
         yield from foreign(parent, ("name",))
         yield from twice(parent)

@@ -164,6 +164,10 @@ CHANGES: dict[str, tuple[Change, str]] = {
         ),
         "<reservations> in <source>",
     ),
+    "a description that is more": (
+        in_snapshot("before the test", "<source file='/etc/shadow'/>"),
+        "<source> in <description>",
+    ),
     "two parents": (in_snapshot("<memory sn", "<parent/><parent/><memory sn"), "<parent> twice"),
     "an element that is new": (in_snapshot("<disks>", "<hook/><disks>"), "<hook>"),
     # files
