@@ -558,7 +558,7 @@ def _pyreport_of(node, outcome):
 
 def tell(line):
     # type: (Any) -> None
-    """In the log and on standard error, as it is there: closed, or of ASCII alone."""
+    """In the log, where fuel-qa keeps warnings only, and on standard error, whatever that is."""
     plain = str(text(line).encode("ascii", "backslashreplace").decode("ascii"))
     LOG.warning("%s", plain)
     try:
