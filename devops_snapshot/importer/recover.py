@@ -182,11 +182,15 @@ def _remove_networks(making: Making) -> None:
 
 
 def _remove_files(making: Making) -> None:
-    """Those that came, and overlays on them for which there was no row yet."""
+    """Those that came, and overlays on them for which there was no row yet.
+
+    The files themselves may be gone, if somebody has erased the environment.
+    """
     pool.refresh(making.target)
     uploaded, linked = dict(remains(making)), set(_files_on_bench(making))
+    gone = {path for path in making.files if not pool.is_there(making.target, path)}
     for image in images_of(making.target).values():
-        if image.backing in {*uploaded, *linked} and image.path not in making.files:
+        if image.backing in {*uploaded, *linked, *gone} and image.path not in making.files:
             pool.remove_file(making.target, image.path)
     for path in linked:
         Path(path).unlink(missing_ok=True)

@@ -138,6 +138,7 @@ SAMPLE = [
     (Moment(at=2, of="defineXML"), "erase"),
     (Moment(at=1, of="restoreFlags", during=True), "sync"),
     (Moment(at=2, of="restoreFlags"), "again"),
+    (Moment(at=1, of="virStoragePool.createXML"), "erase"),
 ]
 
 
