@@ -253,7 +253,7 @@ def killed_at(number: int, host: Host) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are forked")
 def test_a_worker_that_is_killed_at_every_step(tmp_path: Path) -> None:
-    for number in itertools.count(1, step=1 if LONG_RUN else 2):
+    for number in itertools.count(1, step=1 if LONG_RUN else 5):
         host = Host(tmp_path / str(number))
         host.directory.mkdir()
         detached = host.detach(host.make_files(1, count=2, size=40_000), outcome="failed")
@@ -268,4 +268,4 @@ def test_a_worker_that_is_killed_at_every_step(tmp_path: Path) -> None:
         shutil.rmtree(host.directory)
         if process.exitcode == 0:
             break
-    assert number > 30
+    assert number > 60
