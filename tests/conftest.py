@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.bed import Bed, Host, Postgres, Storage, namespaces_available
 
 NO_NAMESPACES = "no rights to make namespaces here (unshare): tests that need libvirt hosts skip"
 LOG_LINES = 30
+
+# Other work on the machine must not fail a test: what is generated slowly is no fault of it.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 
 def pytest_report_header() -> list[str]:
