@@ -29,12 +29,12 @@ EXISTS_CODES = frozenset(
 _START_PATIENCE = 600.0  # seconds; gigabytes of memory come from a disk
 
 
-_LOCAL = (None, "", "localhost", "127.0.0.1", "::1")
+LOCAL_HOSTS = (None, "", "localhost", "127.0.0.1", "::1")
 
 
 def is_local(uri: str) -> bool:
     """Whether libvirt is on this host, so that a path means the same file to both."""
-    return urlsplit(uri).hostname in _LOCAL
+    return urlsplit(uri).hostname in LOCAL_HOSTS
 
 
 def _log_instead_of_printing(_context: object, error: tuple[Any, ...]) -> None:

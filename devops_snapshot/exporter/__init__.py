@@ -2,7 +2,7 @@
 
 ``wanted`` is what the user asks for, ``report`` of which test it is, ``chosen`` the moment that it
 is, ``selection`` settles what goes along, ``files`` finds the files behind it, ``ship`` sends them,
-``telling`` is what the export says of itself, ``run`` is the whole journey.
+``telling`` is what the export says of itself, ``record`` its row, ``run`` is the whole journey.
 """
 
 from .report import OUTCOMES, Told, told

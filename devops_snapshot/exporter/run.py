@@ -14,10 +14,9 @@ from ..manifest import Manifest
 from ..models import Export, StorageNode
 from ..progress import Progress, Quiet
 from ..remote import connect
-from ..snapshot.freeze import frozen
 from ..store import ExportSession, Repository, readable_retention
-from ..write_guard import guarded
 from .chosen import check_wanted, chosen
+from .record import new_record, standing_still
 from .selection import Selection
 from .ship import related_exports, ship
 from .telling import manifest_of, summarise
@@ -42,12 +41,7 @@ def export(
     :returns: the record: ``export_id``, bytes and times are filled in
     :raises DevopsError: recorded as failed; nothing was published
     """
-    record = Export.objects.create(
-        environment_id=environment.id,
-        environment_name=environment.name,
-        storage_url=storage,
-        definitions_only=wanted.definitions_only,
-    )
+    record = new_record(environment, storage=storage, wanted=wanted)
     with recorded(record), connect(storage) as remote:
         check_wanted(environment, wanted)
         repository = Repository.open(remote, create=True)
@@ -102,16 +96,10 @@ def _send(
     record: Export,
     progress: Progress,
 ) -> Manifest:
-    # Suspending makes QEMU flush its caches; a file that a guest writes to would be read stale.
     files = selection.files
-    sealed = selection.sealed
-    stored = selection.stored
-    at_hand = [path for path in sealed if stored.find(path).is_at_hand]
-    with frozen(selection.written_to) as freeze, guarded(at_hand):
+    with standing_still(selection, record):
         if not wanted.definitions_only:
-            files = ship(files, stored, session, progress, sealed=sealed)
-    if freeze.longest is not None:
-        record.freeze_seconds = max(freeze.longest, record.freeze_seconds or 0.0)
+            files = ship(files, selection.stored, session, progress, sealed=selection.sealed)
     return manifest_of(
         environment, selection, wanted, files=files, freeze_seconds=record.freeze_seconds
     )

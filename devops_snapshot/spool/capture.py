@@ -8,13 +8,13 @@ world from it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import NotFoundError, UnsupportedError
 from ..links import cloned, linked
+from .job import sync_directory
 
 
 class CannotDetachError(UnsupportedError):
@@ -47,7 +47,7 @@ class Draft:
         for number, path in enumerate(paths):
             if self._take(Path(path), files / str(number), is_sealed=path in sealed):
                 self.linked.append(number)
-        _sync(files)
+        sync_directory(files)
 
     def _take(self, path: Path, name: Path, *, is_sealed: bool) -> bool:
         """Return whether it is a second name."""
@@ -73,11 +73,3 @@ class Draft:
 
 
 _HINT = "The spool has to be on the file system of the storage pool, and its owner root"
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

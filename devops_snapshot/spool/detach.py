@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from .. import snapshot as snapshots
 from ..exporter.chosen import check_wanted, chosen
+from ..exporter.record import new_record, standing_still
 from ..exporter.selection import Selection
 from ..exporter.telling import manifest_of
 from ..exporter.wanted import Wanted
 from ..journey import recorded
 from ..models import Export, State
-from ..snapshot.freeze import frozen
 from ..snapshot.pool import is_local, pool_directory
 from ..store import new_export_id
 from ..volumes import are_ours
-from ..write_guard import guarded
 from .capture import CannotDetachError, Draft
 from .job import Job
 from .place import spool_directory
@@ -38,12 +35,7 @@ def detach(environment: Any, *, storage: str, wanted: Wanted) -> Export:
     :raises SpoolFullError: likewise
     :raises DevopsError: recorded as failed; nothing is in the spool
     """
-    record = Export.objects.create(
-        environment_id=environment.id,
-        environment_name=environment.name,
-        storage_url=storage,
-        definitions_only=wanted.definitions_only,
-    )
+    record = new_record(environment, storage=storage, wanted=wanted)
     with recorded(record, ends_as=State.QUEUED):
         check_wanted(environment, wanted)
         spool = Spool(_spool_of(environment))
@@ -52,7 +44,7 @@ def detach(environment: Any, *, storage: str, wanted: Wanted) -> Export:
             record.snapshots = list(selection.names)
             record.freeze_seconds = taken.longest_freeze if taken else None
             record.export_id = new_export_id()
-            with _standing_still(selection, record):
+            with standing_still(selection, record):
                 job = _job(record, selection, wanted)
                 try:
                     spool.add(
@@ -86,15 +78,6 @@ def _spool_of(environment: Any) -> Path:
                 )
             return spool_directory(directory)
     raise CannotDetachError(f"environment {environment.name!r} has no storage pool")
-
-
-@contextmanager
-def _standing_still(selection: Selection, record: Export) -> Iterator[None]:
-    """Inside, nobody writes to the files that are taken; guests stop only where they would."""
-    with frozen(selection.written_to) as freeze, guarded(selection.sealed):
-        yield
-    if freeze.longest is not None:
-        record.freeze_seconds = max(freeze.longest, record.freeze_seconds or 0.0)
 
 
 def _job(record: Export, selection: Selection, wanted: Wanted) -> Job:

@@ -143,6 +143,15 @@ def write_whole(path: Path, data: bytes) -> None:
     temporary.replace(path)
 
 
+def sync_directory(directory: Path) -> None:
+    """Let the names in it be durable."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _mapping(data: bytes) -> Mapping[str, Any]:
     found = json.loads(data)
     if not isinstance(found, dict):

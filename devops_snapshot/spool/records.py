@@ -18,7 +18,7 @@ def close_records() -> None:
         spool = Spool(Path(record.spool))
         if not record.spool or not spool.directory.is_dir():
             continue  # another host's
-        waits = any(job.id == record.export_id for job in spool.jobs())
+        waits = spool.has(record.export_id)
         receipt = spool.receipt(record.export_id)
         if receipt is not None:
             _close(record, receipt)

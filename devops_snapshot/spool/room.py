@@ -48,8 +48,9 @@ def to_be_dropped(jobs: Sequence[Job], *, limit: int) -> Iterator[Job]:
     """
     left = list(jobs)
     for job in jobs:
+        if not job.is_dispensable:
+            continue
         if size_of(left) <= limit:
             return
-        if job.is_dispensable:
-            left.remove(job)
-            yield job
+        left.remove(job)
+        yield job

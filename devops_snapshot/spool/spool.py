@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import fcntl
 import logging
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -29,7 +28,7 @@ from ..store import is_export_id
 from ..write_guard import held_open
 from .capture import Draft
 from .guard import allow_many_files, leave_guard
-from .job import Job, write_whole
+from .job import Job, sync_directory, write_whole
 from .receipts import Receipt, find_receipt, leave_receipt, receipts
 from .room import SpoolFullError, limit_of, size_of, to_be_dropped
 
@@ -51,6 +50,10 @@ class Spool:
     def is_empty(self) -> bool:
         """Whether nothing waits, not even what is damaged."""
         return not any(self._listed())
+
+    def has(self, export_id: str) -> bool:
+        """Whether that export waits, damaged or not."""
+        return (self.directory / export_id).is_dir()
 
     def jobs(self) -> list[Job]:
         """Those that wait, oldest first; a damaged one is told of, and left alone."""
@@ -119,7 +122,7 @@ class Spool:
     def sending(self, job: Job) -> Iterator[bool]:
         """Be the only one who sends a job; yields whether that is so."""
         with self._owned(job) as is_mine:
-            yield is_mine and (self.directory / job.id).is_dir()
+            yield is_mine and self.has(job.id)
 
     @contextmanager
     def working(self) -> Iterator[bool]:
@@ -146,7 +149,7 @@ class Spool:
                     if is_mine:
                         shutil.rmtree(path, ignore_errors=True)
         for owner in self._owners.glob("*"):
-            if not (self.directory / owner.name).is_dir():
+            if not self.has(owner.name):
                 with _held(owner) as is_mine:
                     if is_mine:
                         owner.unlink(missing_ok=True)
@@ -230,9 +233,7 @@ class Spool:
         with held_open(paths) as descriptors:
             leave_guard(target, descriptors)
             job.directory.rename(target)
-        descriptor = os.open(self.directory, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
+        sync_directory(self.directory)
         return replace(job, directory=target)
 
     @contextmanager

@@ -8,11 +8,10 @@ import subprocess
 from collections.abc import Sequence
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
+from devops_snapshot.connection import LOCAL_HOSTS
 from devops_snapshot.errors import HypervisorError
 
 TIMEOUT = 30  # seconds
-
-LOCAL = (None, "", "localhost", "127.0.0.1", "::1")
 SSH_TRANSPORTS = ("ssh", "libssh", "libssh2")
 
 
@@ -43,7 +42,7 @@ def _whole_command(uri: SplitResult, command: Sequence[str], *, as_root: bool) -
     if _is_ssh(uri):
         become_root = 'sudo=; [ "$(id -u)" = 0 ] || sudo="sudo -n"; $sudo ' if as_root else ""
         return [*_ssh(uri), become_root + shlex.join(command)]
-    if uri.hostname not in LOCAL:
+    if uri.hostname not in LOCAL_HOSTS:
         raise HypervisorError(f"there is no way to run commands on {uri.hostname}")
     sudo = ["sudo", "-n"] if as_root and os.geteuid() != 0 else []
     return [*sudo, *command]
