@@ -28,8 +28,10 @@ def spool_named(given: str | None) -> Spool:
     return Spool(spool_directory(Target.of_this_host().directory))
 
 
-def state_of(job: Job) -> str:
+def state_of(job: Job, spool: Spool) -> str:
     """In words."""
+    if spool.is_being_sent(job):
+        return "is being sent"
     tries = Tries.of(job)
     if not tries.number:
         return "waits"

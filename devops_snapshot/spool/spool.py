@@ -7,7 +7,7 @@
     <spool>/.gone-<id>/      one that is being removed
     <spool>/receipts/        what has become of jobs
     <spool>/lock             held for moments, while jobs are added or dropped
-    <spool>/worker           held by the worker as long as it runs
+    <spool>/worker           held by the worker as long as it runs; has the id of what it sends
     <spool>/owners/<id>      held by who makes or sends that job
 """
 
@@ -125,16 +125,29 @@ class Spool:
             yield is_mine and self.has(job.id)
 
     @contextmanager
+    def seen_to_send(self, job: Job) -> Iterator[None]:
+        """Inside, all can see what the worker, which calls this, is at."""
+        self._worker.write_text(job.id)
+        try:
+            yield
+        finally:
+            self._worker.write_text("")
+
+    def is_being_sent(self, job: Job) -> bool:
+        """Whether the worker is at it right now."""
+        return self.has_worker() and self._worker.read_text() == job.id
+
+    @contextmanager
     def working(self) -> Iterator[bool]:
         """Be the worker; yields whether there is no other."""
         self._make()
-        with _held(self.directory / "worker") as is_mine:
+        with _held(self._worker) as is_mine:
             yield is_mine
 
     def has_worker(self) -> bool:
         """Whether somebody sends what is here."""
         try:
-            with (self.directory / "worker").open() as file:
+            with self._worker.open() as file:
                 return not _lock(file.fileno())
         except FileNotFoundError:
             return False
@@ -161,6 +174,10 @@ class Spool:
     @property
     def limit(self) -> int:
         return limit_of(self.directory)
+
+    @property
+    def _worker(self) -> Path:
+        return self.directory / "worker"
 
     @property
     def _receipts(self) -> Path:
@@ -246,7 +263,7 @@ class Spool:
 @contextmanager
 def _held(path: Path) -> Iterator[bool]:
     """Hold the lock that a file is; yields whether that can be."""
-    with path.open("w") as file:
+    with path.open("a") as file:
         yield _lock(file.fileno())
 
 

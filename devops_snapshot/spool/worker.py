@@ -89,7 +89,8 @@ class Worker:
             if not is_mine:
                 return
             try:
-                receipt = send(job, progress=self.progress, rate=self.rate)
+                with self.spool.seen_to_send(job):
+                    receipt = send(job, progress=self.progress, rate=self.rate)
             except DevopsError as error:
                 tries = Tries.of(job).and_another(str(error), now=time.time())
                 tries.write(job)

@@ -53,13 +53,13 @@ class Command(DevopsCommand):
     def _show(self, spool: Spool, *, as_json: bool) -> None:
         jobs = spool.jobs()
         if as_json:
-            self.json([document(job) for job in jobs])
+            self.json([document(job, spool) for job in jobs])
             return
         if not jobs:
             self.stderr.write("No exports wait to be sent")
             return
         now = datetime.now(timezone.utc)
-        rows = [_row(job, now) for job in jobs]
+        rows = [_row(job, spool, now) for job in jobs]
         self.table(
             *fit(
                 HEADERS,
@@ -84,7 +84,7 @@ class Command(DevopsCommand):
         raise NotFoundError(f"No export {export_id!r} waits in {spool.directory}")
 
 
-def document(job: Job) -> dict[str, Any]:
+def document(job: Job, spool: Spool) -> dict[str, Any]:
     """For programs."""
     tries = Tries.of(job)
     return {
@@ -96,12 +96,13 @@ def document(job: Job) -> dict[str, Any]:
         "outcome": job.outcome or None,
         "queued": job.queued.isoformat(),
         "size": job.size,
+        "is_being_sent": spool.is_being_sent(job),
         "tries": tries.number,
         "error": tries.error or None,
     }
 
 
-def _row(job: Job, now: datetime) -> tuple[object, ...]:
+def _row(job: Job, spool: Spool, now: datetime) -> tuple[object, ...]:
     waits = max(now - job.queued, timedelta())
     return (
         job.id,
@@ -110,5 +111,5 @@ def _row(job: Job, now: datetime) -> tuple[object, ...]:
         job.outcome,
         human_duration(waits),
         human_size(job.size),
-        state_of(job),
+        state_of(job, spool),
     )

@@ -143,7 +143,7 @@ def _waiting(spool: Spool) -> list[_Listed]:
         with suppress(FileNotFoundError):  # sent meanwhile
             summary = summarise(Manifest.from_json(job.manifest))
             entry = ExportEntry(job.id, job.queued, summary, stored=job.queued, keep=job.keep)
-            listed.append(_Listed(entry, None, state=state_of(job)))
+            listed.append(_Listed(entry, None, state=state_of(job, spool)))
     return listed
 
 
