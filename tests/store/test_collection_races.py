@@ -191,7 +191,7 @@ def test_an_import_while_collection_runs(world: World) -> None:
         read()
         if one in world.exports():
             with suppress(ConflictError):  # the collection is just removing deleted exports
-                delete_export(world.repository, one)
+                delete_export(world.repository, one, wait=False)
                 with pytest.raises(NotFoundError):
                     check(world.remote, one, world.stored[one])
 
@@ -242,7 +242,7 @@ def test_an_undeletion_while_collection_runs(world: World) -> None:
 
 def undelete(remote: Remote, export_id: str) -> str:
     try:
-        undelete_export(Repository.open(remote), export_id)
+        undelete_export(Repository.open(remote), export_id, wait=False)
     except NotFoundError:
         return "too late"
     except ConflictError:  # the collection is just removing deleted exports
@@ -256,7 +256,7 @@ def test_deleting_and_undeleting_while_collection_runs(world: World) -> None:
 
     def to_and_fro() -> None:
         with suppress(ConflictError):
-            delete_export(world.repository, one)
+            delete_export(world.repository, one, wait=False)
         undelete(world.remote, one)
 
     for interrupted in at_each(world, to_and_fro):

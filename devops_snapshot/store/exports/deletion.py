@@ -37,15 +37,18 @@ log = logging.getLogger(__name__)
 _PINNED_HINT = "Unpin it first"
 
 
-def delete_export(repository: Repository, export_id: str, *, sleep: Sleep = time.sleep) -> None:
+def delete_export(
+    repository: Repository, export_id: str, *, wait: bool = True, sleep: Sleep = time.sleep
+) -> None:
     """Take an export out of the list; its room comes free with the next collection.
 
+    :param wait: up to a minute for somebody else who deletes or undeletes it
     :raises NotFoundError: there is no export with exactly that id
     :raises ConflictError: it is pinned, or somebody else is deleting or undeleting it
     """
     repository.require_feature("write", "changed")
     repository.require_export(export_id)
-    with move_export(repository.remote, "delete", export_id, sleep=sleep):
+    with move_export(repository.remote, "delete", export_id, wait=wait, sleep=sleep):
         moved = not is_pinned(repository.remote, export_id) and move_to_deleted(
             repository, export_id
         )
@@ -72,9 +75,12 @@ def move_to_deleted(repository: Repository, export_id: str) -> bool:
     return True
 
 
-def undelete_export(repository: Repository, export_id: str, *, sleep: Sleep = time.sleep) -> None:
+def undelete_export(
+    repository: Repository, export_id: str, *, wait: bool = True, sleep: Sleep = time.sleep
+) -> None:
     """Undo the deletion of an export; one that is not deleted is left as it is.
 
+    :param wait: up to a minute for somebody else who deletes or undeletes it
     :raises NotFoundError: it was not deleted, or a collection has removed it for good
     :raises ConflictError: somebody else is deleting or undeleting it
     """
@@ -87,7 +93,7 @@ def undelete_export(repository: Repository, export_id: str, *, sleep: Sleep = ti
     if not is_export_id(export_id):
         raise unknown
     path = deleted_path(export_id)
-    with move_export(remote, "undelete", export_id, sleep=sleep):
+    with move_export(remote, "undelete", export_id, wait=wait, sleep=sleep):
         condemned = load_condemned(remote)
         try:
             envelope = decode_envelope(export_id, remote.read(path), f"Deleted export {path}")

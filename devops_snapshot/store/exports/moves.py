@@ -7,34 +7,38 @@ which names what it moves, before it looks who else does: at least one of two se
 
 from __future__ import annotations
 
+import logging
+import random
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from devops_snapshot.errors import ConflictError
 from devops_snapshot.remote import Remote
 
+from ..format.jsontypes import JSON
 from ..lease import Lease, hold_lease
 from ..leases import Holder, Sleep, read_holders, revoke_silent
 
+log = logging.getLogger(__name__)
+
 _TRY_AGAIN = "Try again; what was cut short is given up when it has shown no life for some minutes"
+_PAUSES = (0.5, 1, 2, 4, 8, 15, 30)  # seconds at most; random, so that two do not meet again
 
 
 @contextmanager
 def move_export(
-    remote: Remote, purpose: str, export_id: str, *, sleep: Sleep = time.sleep
+    remote: Remote, purpose: str, export_id: str, *, wait: bool = True, sleep: Sleep = time.sleep
 ) -> Iterator[Lease]:
     """Hold a lease under which nobody else moves this export.
 
+    :param wait: for somebody else who does, up to a minute: a collection is done soon
     :raises ConflictError: somebody else is about to
     """
-    with hold_lease(remote, {"purpose": purpose, "export": export_id, "moves": export_id}) as lease:
-        if in_the_way := _others(remote, lease, {export_id, True}, sleep):
-            raise ConflictError(
-                f"Export {export_id} is being deleted or undeleted: {in_the_way[0]}",
-                hint=_TRY_AGAIN,
-            )
-        lease.require_alive()
+    purposes: dict[str, JSON] = {"purpose": purpose, "export": export_id, "moves": export_id}
+    refused = f"Export {export_id} is being deleted or undeleted"
+    pauses = _PAUSES if wait else ()
+    with _moving(remote, purposes, {export_id, True}, refused, pauses, sleep) as lease:
         yield lease
 
 
@@ -46,13 +50,36 @@ def move_exports(remote: Remote, purpose: str, *, sleep: Sleep = time.sleep) -> 
 
     :raises ConflictError: somebody else moves all, too
     """
-    with hold_lease(remote, {"purpose": purpose, "moves": True}) as lease:
-        if in_the_way := _others(remote, lease, {True}, sleep):
-            raise ConflictError(
-                f"Exports at {remote.url} are being deleted: {in_the_way[0]}", hint=_TRY_AGAIN
-            )
-        lease.require_alive()
+    purposes: dict[str, JSON] = {"purpose": purpose, "moves": True}
+    refused = f"Exports at {remote.url} are being deleted"
+    with _moving(remote, purposes, {True}, refused, (), sleep) as lease:
         yield lease
+
+
+@contextmanager
+def _moving(
+    remote: Remote,
+    purposes: Mapping[str, JSON],
+    what: set[str | bool],
+    refused: str,
+    pauses: Iterable[float],
+    sleep: Sleep,
+) -> Iterator[Lease]:
+    """Hold a lease while nobody else moves that, after as many more tries as there are pauses.
+
+    Nobody waits with a lease in hand: two would wait for each other.
+    """
+    for pause in (*pauses, None):
+        with hold_lease(remote, purposes) as lease:
+            in_the_way = _others(remote, lease, what, sleep)
+            if not in_the_way:
+                lease.require_alive()
+                yield lease
+                return
+        if pause is None:
+            raise ConflictError(f"{refused}: {in_the_way[0]}", hint=_TRY_AGAIN)
+        log.info("%s: %s. Waiting", refused, in_the_way[0])
+        sleep(random.uniform(pause / 2, pause))
 
 
 def moved_by_others(holders: Iterable[Holder]) -> frozenset[str]:
