@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,6 +11,11 @@ from devops_snapshot.errors import FormatError, StorageError
 LARGEST_WHOLE = 96 << 20
 """Bytes of an object that is read as a whole: nothing larger was written for that."""
 
+MOST_ENTRIES = 200_000
+"""Of one directory: a repository of a petabyte has not so many in any."""
+
+LONGEST_ENTRY = 1024
+"""Characters of a name: as many bytes as a key of S3 has at most."""
 
 #: What to do on a full disk. To delete takes a little room, too: that is what ballast is for.
 FULL_HINT = "Remove the ballast on the storage node, then delete exports and collect"
@@ -76,7 +81,10 @@ class Remote(Protocol):
         """
 
     def list(self, path: str) -> list[Entry]:
-        """Return what a directory holds, in no order; a missing directory holds nothing."""
+        """Return what a directory holds, in no order; a missing directory holds nothing.
+
+        :raises FormatError: as :func:`moderately_many`
+        """
 
     def stat(self, path: str) -> Entry:
         """Describe one object or directory."""
@@ -102,3 +110,21 @@ def require_moderate(size: int, where: str) -> int:
             hint="Somebody has put something else there",
         )
     return size
+
+
+def moderately_many(entries: Iterable[Entry], where: str) -> Iterator[Entry]:
+    """Yield what a directory holds: a hostile storage node could list without end.
+
+    :raises FormatError: it is more than :data:`MOST_ENTRIES`, or a name is too long
+    """
+    for number, entry in enumerate(entries, 1):
+        if number > MOST_ENTRIES:
+            told = f"more than {MOST_ENTRIES} objects are listed, which no repository has"
+        elif len(entry.name) > LONGEST_ENTRY:
+            told = f"an object with a name of {len(entry.name)} characters is listed"
+        else:
+            yield entry
+            continue
+        raise FormatError(
+            f"{where} is damaged: {told}", hint="Somebody has put something else there"
+        )

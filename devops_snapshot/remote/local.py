@@ -12,7 +12,7 @@ from typing import IO
 
 from devops_snapshot.errors import ConflictError, FormatError, NotFoundError, StorageError
 
-from .interface import FULL_HINT, AccessError, Entry, require_moderate
+from .interface import FULL_HINT, AccessError, Entry, moderately_many, require_moderate
 
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _EXISTS = {errno.EEXIST, errno.ENOTEMPTY}
@@ -75,12 +75,8 @@ class LocalRemote:
 
     def list(self, path: str) -> list[Entry]:
         directory = self._root / path
-        entries = []
-        with _clear_errors(directory), suppress(FileNotFoundError), os.scandir(directory) as items:
-            for item in items:
-                with suppress(FileNotFoundError):
-                    entries.append(_entry(item.name, item.stat()))
-        return entries
+        with _clear_errors(directory):
+            return list(moderately_many(_entries(directory), str(directory)))
 
     def stat(self, path: str) -> Entry:
         full = self._root / path
@@ -113,6 +109,14 @@ def _opened(path: Path) -> IO[bytes]:
         file.close()
         raise FormatError(f"{path} is no file", hint="Somebody has put something else there")
     return file
+
+
+def _entries(directory: Path) -> Iterator[Entry]:
+    """Nothing if it is missing."""
+    with suppress(FileNotFoundError), os.scandir(directory) as items:
+        for item in items:
+            with suppress(FileNotFoundError):
+                yield _entry(item.name, item.stat())
 
 
 def _entry(name: str, status: os.stat_result) -> Entry:

@@ -84,21 +84,23 @@ class S3Remote:
         self._bucket.put_tombstone(self._key(directory))
 
     def list(self, path: str) -> list[Entry]:
-        prefix = self._prefix(path)
-        objects: dict[str, Entry] = {}
-        directories: set[str] = set()
-        for page in self._bucket.pages(prefix, delimiter="/"):
-            for item in page.get("Contents", ()):
-                name = item["Key"][len(prefix) :]
-                modified = whole_seconds(item["LastModified"])
-                objects[name] = Entry(name, item["Size"], modified, is_directory=False)
-            for common in page.get("CommonPrefixes", ()):
-                directories.add(common["Prefix"][len(prefix) : -1])
+        found = list(moderately_many(self._entries(path), self._url(path)))
+        objects = {entry.name: entry for entry in found if not entry.is_directory}
+        directories = {entry.name for entry in found if entry.is_directory}
         revoked = directories & objects.keys()
         if self._is_tombstone(path, objects.get(_PUBLISHED)):
             revoked.add(_PUBLISHED)
-        shown = [_directory(name) for name in directories] + list(objects.values())
-        return [entry for entry in shown if entry.name and entry.name not in revoked]
+        return [entry for entry in found if entry.name and entry.name not in revoked]
+
+    def _entries(self, path: str) -> Iterator[Entry]:
+        """What a listing says, also of a directory that was revoked."""
+        prefix = self._prefix(path)
+        for page in self._bucket.pages(prefix, delimiter="/"):
+            for item in page.get("Contents", ()):
+                name, modified = item["Key"][len(prefix) :], whole_seconds(item["LastModified"])
+                yield Entry(name, item["Size"], modified, is_directory=False)
+            for common in page.get("CommonPrefixes", ()):
+                yield _directory(common["Prefix"][len(prefix) : -1])
 
     def stat(self, path: str) -> Entry:
         head = self._head(path)

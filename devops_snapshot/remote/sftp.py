@@ -11,7 +11,7 @@ import paramiko
 
 from devops_snapshot.errors import ConflictError, NotFoundError, StorageError
 
-from .interface import Entry, require_moderate
+from .interface import Entry, moderately_many, require_moderate
 from .patience import ConnectionLost, log_in
 from .sftp_connection import Connection
 from .sftp_pool import Pool
@@ -108,7 +108,8 @@ class SftpRemote:
 
         def work(link: Connection) -> list[Entry]:
             with suppress(FileNotFoundError):
-                return [_entry(item.filename, item) for item in link.sftp.listdir_attr(full)]
+                listed = link.sftp.listdir_iter(full, read_aheads=1)  # no answer is left unread
+                return list(moderately_many((_entry(e.filename, e) for e in listed), full))
             return []
 
         return self._pool.run(full, work)

@@ -136,7 +136,7 @@ class Connection:
                 f"No permission for {where} as user {self._host.user}",
                 hint="Check its owner and mode",
             ) from error
-        except (EOFError, TimeoutError, paramiko.SSHException) as error:
+        except (EOFError, TimeoutError, paramiko.SSHException, paramiko.SFTPError) as error:
             raise self._lost() from error
         except OSError as error:
             if not self.is_alive():
@@ -195,6 +195,13 @@ def open_connection(host: Host, root: str) -> Connection:
     ssh = open_ssh(host)
     try:
         return Connection(host, root, ssh)
+    except paramiko.SFTPError as error:
+        ssh.close()
+        raise StorageError(
+            f"{host.address} does not answer user {host.user} in SFTP: {error}",
+            hint="Its login prints something: enable 'Subsystem sftp internal-sftp' in its "
+            "sshd_config, or silence the shell's startup files",
+        ) from error
     except (EOFError, OSError, paramiko.SSHException) as error:
         transport = ssh.get_transport()
         was_cut = transport is None or not transport.is_active()

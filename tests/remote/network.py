@@ -61,8 +61,8 @@ class Network:
         self.cut()
 
     def _forward(self, source: socket.socket, target: socket.socket, left: list[int]) -> None:
-        to_server = target.getpeername()[1] == self._target
         try:
+            to_server = target.getpeername()[1] == self._target
             while data := source.recv(65536):
                 if not to_server:
                     self.answers.wait()

@@ -24,7 +24,7 @@ StrictModes no
 UsePAM no
 PasswordAuthentication no
 KbdInteractiveAuthentication no
-ForceCommand internal-sftp {options}
+ForceCommand {command}
 Subsystem sftp internal-sftp
 MaxStartups {startups}
 """
@@ -81,17 +81,19 @@ class Sshd:
 
 
 @contextmanager
-def running_sshd(directory: Path, *, options: str = "", startups: str = "100") -> Iterator[Sshd]:
+def running_sshd(
+    directory: Path, *, command: str = "internal-sftp", startups: str = "100"
+) -> Iterator[Sshd]:
     """Start sshd with keys of its own and stop it at the end.
 
-    :param options: of ``internal-sftp``
+    :param command: what every login runs
     :param startups: how many may log in at the same time, see ``MaxStartups``
     """
-    sshd = _prepare(directory, options, startups)
+    sshd = _prepare(directory, command, startups)
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-    command = ["/usr/sbin/sshd", "-D", "-e", "-f", str(directory / "sshd_config")]
-    with (directory / "log").open("wb") as log, subprocess.Popen(command, stderr=log) as process:
+    server = ["/usr/sbin/sshd", "-D", "-e", "-f", str(directory / "sshd_config")]
+    with (directory / "log").open("wb") as log, subprocess.Popen(server, stderr=log) as process:
         try:
             _await_listening(sshd.port, directory / "log", process)
             yield replace(sshd, pid=process.pid)
@@ -109,7 +111,7 @@ def make_key(path: Path, kind: str = "ed25519") -> None:
     subprocess.run(command, check=True)
 
 
-def _prepare(directory: Path, options: str, startups: str) -> Sshd:
+def _prepare(directory: Path, command: str, startups: str) -> Sshd:
     directory.chmod(0o755)
     home, root = directory / "home", directory / "srv"
     (home / ".ssh").mkdir(parents=True, mode=0o700)
@@ -122,7 +124,7 @@ def _prepare(directory: Path, options: str, startups: str) -> Sshd:
     shutil.copy(home / ".ssh" / "id_ed25519.pub", directory / "authorized_keys")
     host_key = " ".join((directory / "host_key.pub").read_text().split()[:2])
     sshd.known_hosts.write_text(f"[127.0.0.1]:{sshd.port} {host_key}\n")
-    config = CONFIG.format(port=sshd.port, directory=directory, options=options, startups=startups)
+    config = CONFIG.format(port=sshd.port, directory=directory, command=command, startups=startups)
     (directory / "sshd_config").write_text(config)
     return sshd
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import socketserver
@@ -42,7 +43,7 @@ def own_sshd(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sshd]:
 def read_only_sshd(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sshd]:
     with (
         tempfile.TemporaryDirectory(prefix="sshd-") as name,
-        running_sshd(Path(name), options="-R") as sshd,
+        running_sshd(Path(name), command="internal-sftp -R") as sshd,
     ):
         monkeypatch.setenv("HOME", str(sshd.home))
         yield sshd
@@ -159,6 +160,23 @@ def test_sshd_hangs_up_while_too_many_log_in(
             assert remote.stat("").is_directory
         assert "MaxStartups" in (sshd.directory / "log").read_text()
         assert "trying again" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        ("/usr/lib/openssh/sftp-server", "does not answer user nobody in SFTP: .* enable 'Subsys"),
+        ("internal-sftp -z", "offers no SFTP to user nobody: "),
+    ],
+    ids=["its shell says that the account is not available", "it hangs up"],
+)
+def test_logins_that_are_no_sftp(monkeypatch: pytest.MonkeyPatch, command: str, why: str) -> None:
+    with (
+        tempfile.TemporaryDirectory(prefix="sshd-") as name,
+        running_sshd(Path(name), command=command) as sshd,
+    ):
+        monkeypatch.setenv("HOME", str(sshd.home))
+        assert re.search(why, failure(sshd.url()))
 
 
 def test_the_ssh_configuration_is_used(sshd: Sshd, new_home: Path) -> None:
