@@ -9,14 +9,14 @@ under somebody: :meth:`S3Remote.revoke` puts tombstones instead, which stay for 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 from posixpath import basename, dirname
 
 from devops_snapshot.errors import ConflictError, NotFoundError, StorageError
 
-from .interface import Entry
+from .interface import Entry, moderately_many
 from .s3_bucket import TOMBSTONE, Bucket, Head, whole_seconds
 from .s3_upload import Upload
 from .url import Location
@@ -84,13 +84,15 @@ class S3Remote:
         self._bucket.put_tombstone(self._key(directory))
 
     def list(self, path: str) -> list[Entry]:
-        found = list(moderately_many(self._entries(path), self._url(path)))
+        named = (entry for entry in self._entries(path) if entry.name)  # a marker has none
+        found = list(moderately_many(named, self._url(path)))
         objects = {entry.name: entry for entry in found if not entry.is_directory}
         directories = {entry.name for entry in found if entry.is_directory}
         revoked = directories & objects.keys()
         if self._is_tombstone(path, objects.get(_PUBLISHED)):
             revoked.add(_PUBLISHED)
-        return [entry for entry in found if entry.name and entry.name not in revoked]
+        shown = [_directory(name) for name in directories] + list(objects.values())
+        return [entry for entry in shown if entry.name not in revoked]
 
     def _entries(self, path: str) -> Iterator[Entry]:
         """What a listing says, also of a directory that was revoked."""

@@ -9,11 +9,14 @@ import json
 import os
 import struct
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
 import zstandard
 
+from devops_snapshot.remote import Entry
+from devops_snapshot.remote.interface import LONGEST_ENTRY, MOST_ENTRIES, moderately_many
 from devops_snapshot.remote.local import LocalRemote
 from devops_snapshot.store import LayerId, Repository
 from devops_snapshot.store.format.frame import decode_frame
@@ -182,6 +185,12 @@ def test_a_layer_that_is_too_long_is_refused(template: Path) -> None:
                 session.layer(LayerId(layer))
 
         assert "larger than any can be" in outcome(read, memory=MEMORY)
+
+
+def test_a_listing_without_end() -> None:
+    entries = (Entry(f"{n:0{LONGEST_ENTRY}}", 0, 0.0, is_directory=False) for n in count())
+    told = outcome(lambda: list(moderately_many(entries, "it")), memory=MEMORY)
+    assert told.startswith(f"it is damaged: more than {MOST_ENTRIES} objects are listed")
 
 
 @pytest.mark.parametrize("codec", [0, 1])

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from devops_snapshot.errors import ConflictError, NotFoundError, StorageError
-from devops_snapshot.remote import Remote, connect, require_exclusive_creation
+from devops_snapshot.errors import ConflictError, FormatError, NotFoundError, StorageError
+from devops_snapshot.remote import Remote, connect, interface, require_exclusive_creation
 from devops_snapshot.remote.patience import ConnectionLost
 
 DATA = os.urandom(1_000_003)
@@ -161,6 +161,23 @@ def test_directories(remote: Remote) -> None:
     assert remote.stat("a/b").is_directory
     remote.remove("a/b/c")
     assert remote.list("a/b") == []
+
+
+def test_only_so_much_is_listed(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
+    remote.mkdir("full")
+    for name in ("one", "two", "three"):
+        put(remote, f"full/{name}")
+    monkeypatch.setattr(interface, "MOST_ENTRIES", 3)
+    assert len(remote.list("full")) == 3
+    monkeypatch.setattr(interface, "MOST_ENTRIES", 2)
+    with pytest.raises(FormatError, match="/full is damaged: more than 2 objects are listed"):
+        remote.list("full")
+    monkeypatch.setattr(interface, "MOST_ENTRIES", 3)
+    monkeypatch.setattr(interface, "LONGEST_ENTRY", 4)
+    with pytest.raises(FormatError, match="a name of 5 characters is listed"):
+        remote.list("full")
+    assert names(remote) == ["full"]
+    assert remote.read("full/three") == b"x"
 
 
 def test_stat_tells_size_and_time(remote: Remote) -> None:
