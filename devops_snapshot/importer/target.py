@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from lxml import etree
 
-from ..connection import connect
+from ..connection import connect, is_local
 from ..errors import HypervisorError
 from ..hypervisor import asking
 from ..snapshot.domain_xml import parse
@@ -41,7 +40,7 @@ class Target:
     @property
     def is_local(self) -> bool:
         """Whether libvirt is on this host, so that its files and routes are those seen here."""
-        return not urlsplit(self.connection_string).hostname
+        return is_local(self.connection_string)
 
     @cached_property
     def directory(self) -> Path:

@@ -13,6 +13,8 @@ from devops_snapshot.importer.checks import Room, Scene
 from devops_snapshot.importer.checks.rights import check_rights
 from devops_snapshot.importer.choices import Choices
 from devops_snapshot.importer.findings import Finding, Verdict
+from devops_snapshot.importer.target import Target
+from devops_snapshot.snapshot import pool
 
 from .looking import real
 
@@ -54,3 +56,18 @@ def test_devices_of_the_host_take_root(params: dict[str, Any]) -> None:
 
 def test_nothing_to_tell() -> None:
     assert found({}, uri="qemu:///system") == []
+
+
+@pytest.mark.parametrize(
+    ("uri", "here"),
+    [
+        ("qemu:///system", True),
+        ("qemu+ssh://localhost/system", True),
+        ("qemu+ssh://root@127.0.0.1:22/system", True),
+        (NOBODY_IS_ROOT_THERE, False),
+    ],
+)
+def test_where_libvirt_is_has_one_answer(uri: str, here: bool) -> None:
+    target = Target(uri, "default")
+    assert target.is_local is here
+    assert pool.is_local(target) is here
