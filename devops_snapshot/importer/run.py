@@ -135,8 +135,11 @@ def _room(
     missing, spare = cache.missing(session, layers), cache.spare(keep=layers)
     if target.files_are_ours:
         return Room(to_write=missing, spare=spare)
+    placed = sum(data_size(session, layer) for layer in layers)
+    if target.is_local and cache.shares_room_with(target.directory):
+        return Room(to_write=missing + placed, spare=spare)
     in_cache = InCache(str(cache.workshop), to_write=missing, free=cache.room() + spare)
-    return Room(to_write=sum(data_size(session, layer) for layer in layers), in_cache=in_cache)
+    return Room(to_write=placed, in_cache=in_cache)
 
 
 @contextmanager

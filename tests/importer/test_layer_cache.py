@@ -9,12 +9,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from devops_snapshot.errors import FormatError, StorageError
+from devops_snapshot.importer.checks import Room
 from devops_snapshot.importer.layer_cache import LayerCache
 from devops_snapshot.importer.layer_cache.pool_files import PoolFiles
+from devops_snapshot.importer.run import _room
 from devops_snapshot.progress import Quiet
 from devops_snapshot.store import ImportSession, LayerId, LayerKind
 from devops_snapshot.workshop import NAME, NAME_IN_POOL, workshop_of
@@ -121,6 +125,24 @@ def test_what_was_fetched_is_not_fetched_again(world: World) -> None:
     assert world.missing() == 0
     assert world.fetch() == 0
     world.check()
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs another file system")
+def test_room_in_the_cache_and_room_in_the_pool_add_up_on_one_file_system(world: World) -> None:
+    """Where libvirt writes the files, each byte is written twice."""
+
+    def room(pool: Path) -> Room:
+        target: Any = SimpleNamespace(files_are_ours=False, is_local=True, directory=pool)
+        with world.session() as session:
+            return _room(target, world.cache(), session, list(world.contents))
+
+    assert room(world.pool) == Room(to_write=2 * world.data_size)
+    elsewhere = room(Path("/dev/shm"))
+    assert elsewhere.to_write == world.data_size
+    assert elsewhere.in_cache is not None
+    assert elsewhere.in_cache.to_write == world.data_size
+    world.fetch()
+    assert room(world.pool) == Room(to_write=world.data_size)
 
 
 class Failing(Quiet):

@@ -21,7 +21,7 @@ from ..target import Target
 
 @dataclass(frozen=True)
 class InCache:
-    """What a layer cache needs that does not lie beside the storage pool.
+    """What a layer cache needs that lies on another file system than the storage pool.
 
     :param where: its directory
     :param to_write: bytes that have still to come
@@ -37,9 +37,9 @@ class InCache:
 class Room:
     """What the files take.
 
-    :param to_write: bytes in the storage pool
+    :param to_write: bytes in the storage pool, and in the layer cache on the same file system
     :param spare: bytes that the layer cache gives up there if need be
-    :param in_cache: where that lies elsewhere
+    :param in_cache: where that lies on another one
     """
 
     to_write: int

@@ -183,10 +183,21 @@ class LayerCache:
         return self.benches
 
     def room(self) -> int:
-        """Bytes that are free where it lies; the directory may not have been made yet."""
-        there = next(path for path in (self.workshop, *self.workshop.parents) if path.is_dir())
-        status = os.statvfs(there)
+        """Bytes that are free where it lies."""
+        status = os.statvfs(self._place)
         return status.f_bavail * status.f_frsize
+
+    def shares_room_with(self, directory: Path) -> bool:
+        """Whether what one takes the other lacks; not if the directory cannot be looked at."""
+        try:
+            return directory.stat().st_dev == self._place.stat().st_dev
+        except OSError:
+            return False
+
+    @property
+    def _place(self) -> Path:
+        """A directory where it lies, or will be made."""
+        return next(path for path in (self.workshop, *self.workshop.parents) if path.is_dir())
 
     @cached_property
     def _pool_files(self) -> PoolFiles:
