@@ -37,7 +37,7 @@ from devops_snapshot.snapshot.domain_xml import parse
 from devops_snapshot.snapshot.metadata import parse_snapshot
 from devops_snapshot.snapshot.undo import Undo
 from tests.devops.databases import sqlite_environment, used_database
-from tests.manifest.real import document
+from tests.manifest.real import document, latest
 
 from . import hostile, xml
 from .effort import examples, only_clear_errors
@@ -64,7 +64,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @st.composite
 def manifests(draw: st.DrawFn) -> bytes:
     """A real one with values, rows or XML that are not."""
-    changed: Any = document()
+    changed: Any = latest()
     if draw(st.booleans()):
         changed = draw(hostile.changed(changed))
     if draw(st.booleans()):

@@ -15,20 +15,9 @@ from devops_snapshot.exporter import Told, told
 from devops_snapshot.manifest import document as d
 from devops_snapshot.manifest.document import LONGEST_TRACEBACK, MOST_FACTS
 
+from .real import TEST_RUN as WHOLE
 from .real import document, manifest_of
 
-WHOLE: dict[str, Any] = {
-    "name": "deploy_ha",
-    "outcome": "failed",
-    "exception": "AssertionError: 2 != 3",
-    "traceback": "Traceback:\n  one\n  two",
-    "job": "9.1.system_test",
-    "build": "1234",
-    "url": "https://ci.example.org/job/9.1.system_test/1234/",
-    "commits": {"fuel-qa": "5f2a9c01"},
-    "release": "fuel-9.1-1234",
-    "duration_seconds": 61.5,
-}
 CI = {
     "JOB_NAME": "nightly",
     "BUILD_NUMBER": "7",
