@@ -28,12 +28,16 @@ def this_process() -> str:
     return _name(os.getpid())
 
 
+def is_of_here(process: str) -> bool:
+    """Whether this host and user had a process that :func:`this_process` named."""
+    return process.partition(" ")[0] == place()
+
+
 def has_ended(process: str) -> bool:
     """Whether a process that :func:`this_process` named is gone; False if it is not of here."""
-    where, _, number = process.partition(" ")
-    if where != place():
+    if not is_of_here(process):
         return False
-    pid = number.partition(" ")[0]
+    pid = process.split(" ")[1]
     return not pid.isdecimal() or _name(int(pid)) != process
 
 

@@ -67,6 +67,11 @@ DEVOPS_SPOOL = os.environ.get("DEVOPS_SPOOL")
 DEVOPS_SPOOL_LIMIT = os.environ.get("DEVOPS_SPOOL_LIMIT")
 """Bytes that it may take; ``None``: half of its file system."""
 
+DEVOPS_WORKER_SOCKET = (
+    os.environ.get("DEVOPS_WORKER_SOCKET") or "/run/devops_snapshot/export-worker.sock"
+)
+"""Where users without root ask the worker of detached exports."""
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -6,8 +6,18 @@ from pathlib import Path
 
 from django.core.management.base import CommandParser
 
+from ..errors import DevopsError
 from ..importer.target import Target
-from ..spool import Job, Spool, Tries, spool_directory
+from ..spool import (
+    AskedQueue,
+    OpenQueue,
+    Queue,
+    Spool,
+    Waiting,
+    queue_at,
+    spool_directory,
+    worker_socket,
+)
 from .quantities import counted
 
 
@@ -28,11 +38,34 @@ def spool_named(given: str | None) -> Spool:
     return Spool(spool_directory(Target.of_this_host().directory))
 
 
-def state_of(job: Job, spool: Spool) -> str:
+def queue_named(given: str | None) -> Queue:
+    """The exports that wait in that directory, or on this host.
+
+    :raises DevopsError: that directory is not ours to look into
+    """
+    if given is None and not Target.of_this_host().files_are_ours:
+        return AskedQueue(worker_socket())
+    spool = spool_named(given)
+    if _is_closed(spool.directory):
+        raise DevopsError(
+            f"{spool.directory} is not ours to look into",
+            hint="Without --spool, the worker is asked",
+        )
+    return OpenQueue(spool)
+
+
+def _is_closed(directory: Path) -> bool:
+    try:
+        return directory.exists() and queue_at(directory) is None
+    except PermissionError:  # of a directory above
+        return True
+
+
+def state_of(waiting: Waiting) -> str:
     """In words."""
-    if spool.is_being_sent(job):
+    if waiting.is_being_sent:
         return "is being sent"
-    tries = Tries.of(job)
+    tries = waiting.tries
     if not tries.number:
         return "waits"
     return f"was tried {counted(tries.number, 'time')}: {tries.error}"

@@ -8,13 +8,18 @@ world from it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import NotFoundError, UnsupportedError
-from ..links import cloned, linked
+from ..links import cloned_open, linked_open
 from .job import sync_directory
+
+Opening = Callable[[str], AbstractContextManager[int]]
+"""Opens the file of a path for reading; in the block its descriptor is open."""
 
 
 class CannotDetachError(UnsupportedError):
@@ -24,6 +29,19 @@ class CannotDetachError(UnsupportedError):
     """
 
     snapshots: tuple[str, ...] = ()
+
+
+@contextmanager
+def opened_as_named(path: str) -> Iterator[int]:
+    """Whatever file it is.
+
+    :raises OSError: it cannot be opened
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 @dataclass
@@ -36,7 +54,13 @@ class Draft:
     directory: Path
     linked: list[int] = field(default_factory=list)
 
-    def take(self, paths: Sequence[str], *, sealed: frozenset[str]) -> None:
+    def take(
+        self,
+        paths: Sequence[str],
+        *,
+        sealed: frozenset[str],
+        opening: Opening = opened_as_named,
+    ) -> None:
         """Give all files a place in the spool.
 
         :param sealed: paths of files that nothing will write to in place
@@ -45,17 +69,18 @@ class Draft:
         files = self.directory / "files"
         files.mkdir()
         for number, path in enumerate(paths):
-            if self._take(Path(path), files / str(number), is_sealed=path in sealed):
+            if self._take(path, files / str(number), opening, is_sealed=path in sealed):
                 self.linked.append(number)
         sync_directory(files)
 
-    def _take(self, path: Path, name: Path, *, is_sealed: bool) -> bool:
+    def _take(self, path: str, name: Path, opening: Opening, *, is_sealed: bool) -> bool:
         """Return whether it is a second name."""
         try:
-            if cloned(path, name):
-                return False
-            if is_sealed and linked(path, name):
-                return True
+            with opening(path) as file:
+                if cloned_open(file, name):
+                    return False
+                if is_sealed and linked_open(file, name):
+                    return True
         except FileNotFoundError as error:
             raise NotFoundError(f"{path}, which is part of the environment, is gone") from error
         except OSError as error:

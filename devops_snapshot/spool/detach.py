@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,11 @@ from ..models import Export, State
 from ..snapshot.pool import is_local, pool_directory
 from ..store import new_export_id
 from ..volumes import are_ours
-from .capture import CannotDetachError, Draft
-from .job import Job
+from .asked import AskedQueue, NoWorkerError, worker_socket
+from .capture import CannotDetachError
+from .parcel import Parcel
 from .place import spool_directory
+from .queue import OpenQueue, Queue
 from .spool import Spool
 
 
@@ -38,18 +39,15 @@ def detach(environment: Any, *, storage: str, wanted: Wanted) -> Export:
     record = new_record(environment, storage=storage, wanted=wanted)
     with recorded(record, ends_as=State.QUEUED):
         check_wanted(environment, wanted)
-        spool = Spool(_spool_of(environment))
-        record.spool = str(spool.directory)
+        queue = _queue_of(environment)
+        record.spool = str(queue.place)
         with chosen(environment, wanted) as (selection, taken):
             record.snapshots = list(selection.names)
             record.freeze_seconds = taken.longest_freeze if taken else None
             record.export_id = new_export_id()
             with standing_still(selection, record):
-                job = _job(record, selection, wanted)
                 try:
-                    spool.add(
-                        job, lambda draft: _fill(draft, environment, selection, wanted, record)
-                    )
+                    queue.take_in(_parcel(environment, selection, wanted, record))
                 except CannotDetachError as error:
                     error.snapshots = selection.names
                     raise
@@ -57,10 +55,11 @@ def detach(environment: Any, *, storage: str, wanted: Wanted) -> Export:
     return record
 
 
-def _spool_of(environment: Any) -> Path:
-    """The spool beside the storage pool of the environment.
+def _queue_of(environment: Any) -> Queue:
+    """That beside the storage pool of the environment, or what asks the worker for it.
 
-    :raises CannotDetachError: libvirt is on another host, or the files are another user's
+    :raises CannotDetachError: libvirt is on another host, or the files are another user's and no
+        worker answers
     """
     for group in environment.get_groups():
         if "connection_string" in group.driver.params:
@@ -71,37 +70,35 @@ def _spool_of(environment: Any) -> Path:
                     hint="Export from that host",
                 )
             directory = pool_directory(group.driver)
-            if not are_ours(group.driver, directory):
-                raise CannotDetachError(
-                    f"files in {directory} are not ours to take without being copied",
-                    hint="Export as root",
-                )
-            return spool_directory(directory)
+            if are_ours(group.driver, directory):
+                return OpenQueue(Spool(spool_directory(directory)))
+            return _queue_of_worker(directory)
     raise CannotDetachError(f"environment {environment.name!r} has no storage pool")
 
 
-def _job(record: Export, selection: Selection, wanted: Wanted) -> Job:
-    return Job(
-        id=record.export_id,
-        directory=Path(),  # the spool knows
-        environment=record.environment_name,
-        storage=record.storage_url,
-        queued=datetime.datetime.now(datetime.timezone.utc),
-        snapshots=selection.names,
-        size=sum(file.size for file in selection.files),
-        keep_seconds=wanted.keep.total_seconds() if wanted.keep else None,
-        test=wanted.test.name if wanted.test else "",
-        outcome=wanted.test.outcome if wanted.test else "",
-    )
+def _queue_of_worker(directory: Path) -> Queue:
+    queue = AskedQueue(worker_socket())
+    try:
+        queue.check()
+    except NoWorkerError as error:
+        raise CannotDetachError(
+            f"files in {directory} are not ours to take, and {error.message}", hint=error.hint
+        ) from error
+    return queue
 
 
-def _fill(
-    draft: Draft, environment: Any, selection: Selection, wanted: Wanted, record: Export
-) -> bytes:
-    files = selection.files
-    paths = [] if wanted.definitions_only else [file.path for file in files]
-    draft.take(paths, sealed=frozenset(selection.sealed))
+def _parcel(environment: Any, selection: Selection, wanted: Wanted, record: Export) -> Parcel:
     manifest = manifest_of(
-        environment, selection, wanted, files=files, freeze_seconds=record.freeze_seconds
+        environment,
+        selection,
+        wanted,
+        files=selection.files,
+        freeze_seconds=record.freeze_seconds,
     )
-    return manifest.to_json()
+    return Parcel(
+        id=record.export_id,
+        storage=record.storage_url,
+        manifest=manifest,
+        sealed=frozenset(selection.sealed),
+        keep=wanted.keep,
+    )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -33,6 +34,7 @@ class Job:
     :param keep_seconds: for how long it is to be kept; None: as the storage node does it
     :param outcome: of the test; only exports of tests that passed are ever dropped for want of room
     :param linked: which files have another name elsewhere, through which they could be written to
+    :param uid: the user whose it is, who may drop it
     """
 
     id: str
@@ -46,6 +48,7 @@ class Job:
     test: str = ""
     outcome: str = ""
     linked: tuple[int, ...] = ()
+    uid: int = 0
 
     @property
     def keep(self) -> timedelta | None:
@@ -69,12 +72,13 @@ class Job:
         :param seen: (device, inode); those of this job are added
         """
         size = 0
-        for entry in os.scandir(self.files):
-            status = entry.stat(follow_symlinks=False)
-            key = (status.st_dev, status.st_ino)
-            if key not in seen:
-                seen.add(key)
-                size += status.st_blocks * _BLOCK
+        with suppress(FileNotFoundError):  # sent meanwhile
+            for entry in os.scandir(self.files):
+                status = entry.stat(follow_symlinks=False)
+                key = (status.st_dev, status.st_ino)
+                if key not in seen:
+                    seen.add(key)
+                    size += status.st_blocks * _BLOCK
         return size
 
     def encode(self) -> bytes:
@@ -87,7 +91,11 @@ class Job:
         """:raises FormatError: it is damaged, or of a release to come
         :raises FileNotFoundError: it is gone
         """
-        data = (directory / "job.json").read_bytes()
+        return cls.decode((directory / "job.json").read_bytes(), directory)
+
+    @classmethod
+    def decode(cls, data: bytes, directory: Path) -> Job:
+        """:raises FormatError: it is damaged, or of a release to come"""
         try:
             fields = dict(json.loads(data))
             if fields.pop("version") != VERSION:

@@ -5,25 +5,35 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..models import Export, State, StorageNode
+from ..process import is_of_here
+from .asked import NoWorkerError
+from .queue import Fate
+from .queues import queue_at
 from .receipts import Receipt
-from .spool import Spool
 
 
 def close_records() -> None:
-    """Close the records of exports that are not in the spool of this host any more.
+    """Close the records of exports that do not wait on this host any more.
 
     The worker knows no database: it leaves receipts, which are read here.
     """
     for record in Export.objects.filter(state=State.QUEUED):
-        spool = Spool(Path(record.spool))
-        if not record.spool or not spool.directory.is_dir():
-            continue  # another host's
-        waits = spool.has(record.export_id)
-        receipt = spool.receipt(record.export_id)
-        if receipt is not None:
-            _close(record, receipt)
-        elif not waits:
+        fate = _fate(record)
+        if fate is None:
+            continue
+        if fate.receipt is not None:
+            _close(record, fate.receipt)
+        elif not fate.waits and is_of_here(record.process):
             record.finish(State.FAILED, error=f"it is not in {record.spool} any more")
+
+
+def _fate(record: Export) -> Fate | None:
+    """None: it cannot be known here, or now."""
+    queue = queue_at(Path(record.spool)) if record.spool else None
+    try:
+        return queue.fate(record.export_id) if queue else None
+    except NoWorkerError:
+        return None
 
 
 def _close(record: Export, receipt: Receipt) -> None:

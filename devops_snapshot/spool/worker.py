@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from ..console import human_size
@@ -29,12 +29,14 @@ class Worker:
 
     :param rate: bytes a second that are sent at most
     :param tell: is given a line for each job that was sent, or was tried in vain
+    :param duty: entered once it is clear that no other worker has this spool
     """
 
     spool: Spool
     rate: int | None = None
     progress: Progress = field(default_factory=Quiet)
     tell: Callable[[str], object] = log.info
+    duty: AbstractContextManager[object] = field(default_factory=nullcontext)
     sleep: Callable[[float], None] = time.sleep
 
     def run(self, *, once: bool = False) -> bool:
@@ -45,22 +47,26 @@ class Worker:
         :raises ConflictError: another worker has this spool
         """
         allow_many_files()
-        with self._alone(), ExitStack() as guards:
+        with self._alone():
             self.spool.sweep()
-            guarded: dict[str, ExitStack] = {}
-            tried: set[str] = set()
-            while True:
-                jobs = self.spool.jobs()
-                self._guard(jobs, guarded, guards)
-                ready = [job for job in jobs if job.id not in tried and self._is_ready(job, once)]
-                if ready:
-                    job = min(ready, key=_urgency)
-                    self._send(job)
-                    tried |= {job.id} if once else set()
-                elif once:
-                    return self.spool.is_empty()
-                else:
-                    self.sleep(_LOOK_SECONDS)
+            with self.duty, ExitStack() as guards:
+                return self._work(guards, once=once)
+
+    def _work(self, guards: ExitStack, *, once: bool) -> bool:
+        guarded: dict[str, ExitStack] = {}
+        tried: set[str] = set()
+        while True:
+            jobs = self.spool.jobs()
+            self._guard(jobs, guarded, guards)
+            ready = [job for job in jobs if job.id not in tried and self._is_ready(job, once)]
+            if ready:
+                job = min(ready, key=_urgency)
+                self._send(job)
+                tried |= {job.id} if once else set()
+            elif once:
+                return self.spool.is_empty()
+            else:
+                self.sleep(_LOOK_SECONDS)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

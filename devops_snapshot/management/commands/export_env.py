@@ -14,7 +14,7 @@ from ...console import DevopsCommand, add_environment_argument, human_size
 from ...errors import DevopsError
 from ...exporter import OUTCOMES, Told, Wanted, export, told
 from ...models import Export, State
-from ...spool import CannotDetachError, Spool, detach
+from ...spool import CannotDetachError, detach, queue_at
 from ..arguments import add_storage_argument, environment_named, showing_progress, storage_url
 from ..quantities import duration
 from ..tags import add_tag_argument
@@ -119,7 +119,8 @@ class Command(DevopsCommand):
                     wanted, names=error.snapshots, all_snapshots=False, with_current=False
                 )
             return _exported(environment, url, wanted)
-        if not Spool(Path(record.spool)).has_worker():
+        queue = queue_at(Path(record.spool))
+        if queue is not None and not queue.has_worker():
             self.stderr.write(
                 "WARNING: No worker runs on this host: the export waits for 'dos.py export-worker'"
             )

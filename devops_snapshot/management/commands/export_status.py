@@ -9,11 +9,10 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from ...console import DevopsCommand, human_size
-from ...errors import ConflictError, NotFoundError
-from ...spool import Job, Spool, Tries, close_records
+from ...spool import Queue, Waiting, close_records
 from ..columns import fit, terminal_width
 from ..quantities import counted, human_duration
-from ..spool import add_spool_argument, spool_named, state_of
+from ..spool import add_spool_argument, queue_named, state_of
 
 HEADERS = ("ID", "ENVIRONMENT", "TEST", "OUTCOME", "WAITS", "SIZE", "STATE")
 _FLEXIBLE = {"ENVIRONMENT", "TEST", "STATE"}
@@ -39,27 +38,27 @@ class Command(DevopsCommand):
         parser.add_argument("--json", action="store_true", help="for programs")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        spool = spool_named(options["spool"])
+        queue = queue_named(options["spool"])
         if options["drop"]:
-            self._drop(spool, options["drop"])
+            queue.drop(options["drop"])
+            self.stderr.write(f"Dropped {options['drop']}: it was not sent")
         if options["retry"]:
-            for job in spool.jobs():
-                Tries().write(job)
-        while options["wait"] and spool.jobs():
+            queue.retry()
+        while options["wait"] and queue.overview().waiting:
             time.sleep(_LOOK_SECONDS)
         close_records()
-        self._show(spool, as_json=options["json"])
+        self._show(queue, as_json=options["json"])
 
-    def _show(self, spool: Spool, *, as_json: bool) -> None:
-        jobs = spool.jobs()
+    def _show(self, queue: Queue, *, as_json: bool) -> None:
+        overview = queue.overview()
         if as_json:
-            self.json([document(job, spool) for job in jobs])
+            self.json([document(one) for one in overview.waiting])
             return
-        if not jobs:
+        if not overview.waiting:
             self.stderr.write("No exports wait to be sent")
             return
         now = datetime.now(timezone.utc)
-        rows = [_row(job, spool, now) for job in jobs]
+        rows = [_row(one, now) for one in overview.waiting]
         self.table(
             *fit(
                 HEADERS,
@@ -69,24 +68,16 @@ class Command(DevopsCommand):
                 dispensable=_DISPENSABLE,
             )
         )
-        used = f"{human_size(spool.size())} of {human_size(spool.limit)}"
-        self.stderr.write(f"{counted(len(jobs), 'export')} in {spool.directory}, which take {used}")
-        if not spool.has_worker():
+        used = f"{human_size(overview.size)} of {human_size(overview.limit)}"
+        count = counted(len(overview.waiting), "export")
+        self.stderr.write(f"{count} in {overview.directory}, which take {used}")
+        if not queue.has_worker():
             self.stderr.write("WARNING: No worker runs on this host: start 'dos.py export-worker'")
 
-    def _drop(self, spool: Spool, export_id: str) -> None:
-        for job in spool.jobs():
-            if job.id == export_id:
-                if not spool.drop(job, "dropped by a user"):
-                    raise ConflictError(f"{export_id} is being sent right now")
-                self.stderr.write(f"Dropped {export_id}: it was not sent")
-                return
-        raise NotFoundError(f"No export {export_id!r} waits in {spool.directory}")
 
-
-def document(job: Job, spool: Spool) -> dict[str, Any]:
+def document(waiting: Waiting) -> dict[str, Any]:
     """For programs."""
-    tries = Tries.of(job)
+    job, tries = waiting.job, waiting.tries
     return {
         "id": job.id,
         "environment": job.environment,
@@ -96,13 +87,14 @@ def document(job: Job, spool: Spool) -> dict[str, Any]:
         "outcome": job.outcome or None,
         "queued": job.queued.isoformat(),
         "size": job.size,
-        "is_being_sent": spool.is_being_sent(job),
+        "is_being_sent": waiting.is_being_sent,
         "tries": tries.number,
         "error": tries.error or None,
     }
 
 
-def _row(job: Job, spool: Spool, now: datetime) -> tuple[object, ...]:
+def _row(waiting: Waiting, now: datetime) -> tuple[object, ...]:
+    job = waiting.job
     waits = max(now - job.queued, timedelta())
     return (
         job.id,
@@ -111,5 +103,5 @@ def _row(job: Job, spool: Spool, now: datetime) -> tuple[object, ...]:
         job.outcome,
         human_duration(waits),
         human_size(job.size),
-        state_of(job, spool),
+        state_of(waiting),
     )

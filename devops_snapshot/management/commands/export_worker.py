@@ -5,13 +5,18 @@ from __future__ import annotations
 import argparse
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import CommandParser
 
 from ...console import DevopsCommand
-from ...errors import StorageError
-from ...spool import Worker
+from ...errors import DevopsError, NotFoundError, StorageError
+from ...importer.target import Target
+from ...remote.url import parse
+from ...spool import GROUP, Desk, Spool, Worker, group_id, listening, worker_socket
 from ..arguments import showing_progress
 from ..quantities import size
 from ..spool import add_spool_argument, spool_named
@@ -23,12 +28,15 @@ class Command(DevopsCommand):
     help = (
         "Send the exports that wait in this host's spool ('dos.py export-env --detach'), until "
         "interrupted: those of failed tests first, then the oldest. One worker per host; it needs "
-        "no database. What could not be sent is tried again, at most a quarter of an hour later."
+        "no database. What could not be sent is tried again, at most a quarter of an hour later. "
+        "As root, it also takes in the exports of users without root, for the storage nodes that "
+        "are named here."
     )
     group = "Exports"
     examples = [
         "dos.py export-worker",
         "dos.py export-worker --bwlimit 50M",
+        "dos.py export-worker --storage sftp://devops@storage/srv/devops",
         "dos.py export-worker --once",
     ]
     needs_database = False
@@ -40,6 +48,18 @@ class Command(DevopsCommand):
             type=_rate,
             metavar="RATE",
             help="bytes a second that are sent at most, such as 50M; default: no limit",
+        )
+        parser.add_argument(
+            "--storage",
+            action="append",
+            metavar="URL",
+            help="a storage node that users without root may send to, by root's keys; can be "
+            "repeated; default: $DEVOPS_STORAGE, else none",
+        )
+        parser.add_argument(
+            "--group",
+            metavar="NAME",
+            help=f"whose members may detach exports without root; default: {GROUP}",
         )
         parser.add_argument(
             "--once",
@@ -54,17 +74,66 @@ class Command(DevopsCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         spool = spool_named(options["spool"])
-        if not options["eager"]:
-            _give_way()
-        self.stderr.write(f"Sending what is in {spool.directory}")
+        storages = _storages(options["storage"])
+        group = _group(options["group"])
         with showing_progress() as progress:
             worker = Worker(
-                spool, rate=options["bwlimit"], progress=progress, tell=self.stderr.write
+                spool,
+                rate=options["bwlimit"],
+                progress=progress,
+                tell=self.stderr.write,
+                duty=self._duty(spool, storages, group, options),
             )
             if not worker.run(once=options["once"]):
                 raise StorageError(
                     "Not all was sent, as told above", hint="'dos.py export-status' shows the rest"
                 )
+
+    @contextmanager
+    def _duty(
+        self, spool: Spool, storages: list[str], group: int | None, options: dict[str, Any]
+    ) -> Iterator[None]:
+        self.stderr.write(f"Sending what is in {spool.directory}")
+        with ExitStack() as stack:
+            if os.geteuid() == 0 and not options["once"]:
+                self._listen(stack, spool, storages, group)
+            if not options["eager"]:
+                _give_way()  # whoever asks is not to wait: threads of the listener do not
+            yield
+
+    def _listen(
+        self, stack: ExitStack, spool: Spool, storages: list[str], group: int | None
+    ) -> None:
+        """Where that cannot be, the exports that are there are sent all the same."""
+        uri = Target.of_this_host().connection_string
+        desk = Desk(spool, storages, uri, tell=self.stderr.write)
+        try:
+            stack.enter_context(listening(worker_socket(), desk.answer, group=group))
+        except DevopsError as error:
+            self.stderr.write(f"WARNING: Users without root cannot detach exports: {error}")
+            return
+        places = ", ".join(storages) or "no storage node: none is named by --storage"
+        self.stderr.write(f"Listening at {worker_socket()}, for exports to {places}")
+
+
+def _storages(given: list[str] | None) -> list[str]:
+    """:raises UsageError: one is no storage URL"""
+    urls = given or [settings.DEVOPS_STORAGE or ""]
+    urls = [url for url in urls if url]
+    for url in urls:
+        parse(url)
+    return urls
+
+
+def _group(given: str | None) -> int | None:
+    """None: there is no group of the usual name, and only root may ask.
+
+    :raises NotFoundError: there is none of the name that was given
+    """
+    found = group_id(given or GROUP)
+    if found is None and given is not None:
+        raise NotFoundError(f"there is no group {given!r} on this host")
+    return found
 
 
 def _rate(text: str) -> int:

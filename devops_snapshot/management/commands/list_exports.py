@@ -11,16 +11,15 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from ...console import DevopsCommand, human_size
-from ...exporter.telling import summarise
-from ...manifest import Manifest
+from ...errors import NotFoundError
 from ...remote import connect
-from ...spool import Spool
+from ...spool import Queue
 from ...store import ExportEntry, Repository, deleted_exports, pinned_by, readable_retention
 from ..arguments import add_storage_argument, storage_url
 from ..columns import Row, fit, terminal_width
 from ..quantities import human_duration
 from ..search import Search, add_search_arguments
-from ..spool import spool_named, state_of
+from ..spool import queue_named, state_of
 from ..summary import Summary
 
 _HEADERS = (
@@ -98,8 +97,7 @@ class Command(DevopsCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["local"]:
-            spool = spool_named(None)
-            listed, place = _waiting(spool), str(spool.directory)
+            listed, place = _waiting(queue_named(None)), "this host"
         else:
             with connect(storage_url(options, self.stderr.write)) as remote:
                 repository, place = Repository.open(remote), remote.url
@@ -136,14 +134,15 @@ def _deleted(repository: Repository) -> list[_Listed]:
     ]
 
 
-def _waiting(spool: Spool) -> list[_Listed]:
+def _waiting(queue: Queue) -> list[_Listed]:
     """What the storage node will tell of exports that wait to be sent."""
     listed = []
-    for job in spool.jobs():
-        with suppress(FileNotFoundError):  # sent meanwhile
-            summary = summarise(Manifest.from_json(job.manifest))
+    for one in queue.overview().waiting:
+        job = one.job
+        with suppress(NotFoundError):  # sent meanwhile
+            summary = queue.summary(job.id)
             entry = ExportEntry(job.id, job.queued, summary, stored=job.queued, keep=job.keep)
-            listed.append(_Listed(entry, None, state=state_of(job, spool)))
+            listed.append(_Listed(entry, None, state=state_of(one)))
     return listed
 
 
