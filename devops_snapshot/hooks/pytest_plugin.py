@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from . import fuel_qa
+from .reruns import is_run_again
 
 LOG = logging.getLogger("devops_snapshot.hook")
 
@@ -108,7 +109,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     ]
     if lines:
         terminalreporter.section("exported environments")
-        for line in lines:
+        for line in dict.fromkeys(lines):  # each try of a test has those of the tries before
             terminalreporter.line(line)
 
 
@@ -132,6 +133,9 @@ def _export(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestR
     names = [item.nodeid, item.name, getattr(item, "originalname", item.name)]
     environments = _environments_of(item).names
     if not settings.storage or not environments or not settings.wants(report.failed, names):
+        return
+    if settings.when == "failure" and is_run_again(item):
+        LOG.info("%s has failed and is run again: only its last try is exported", item.nodeid)
         return
     told = _told(item, call, report)
     for environment in environments:

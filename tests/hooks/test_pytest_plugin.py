@@ -50,6 +50,31 @@ def test_fails(): assert False
 def test_names_none(devops_env):
     devops_env.name
 """
+RERUN = """
+import os, pathlib
+import pytest
+
+pytestmark = pytest.mark.devops_env("base")
+tries = []
+
+@pytest.fixture
+def database():
+    yield
+    print("exported before that:", pathlib.Path(os.environ["DOS_CALLS"]).exists())
+
+@pytest.fixture
+def broken():
+    raise RuntimeError("no slaves")
+
+def test_recovers():
+    tries.append(None)
+    assert len(tries) > 1
+
+def test_fails(database):
+    assert 1 == 2, "no quorum"
+
+def test_is_not_prepared(broken): pass
+"""
 ALL = ["base", "ceph_ha", "ceph_ha-admin", "base", "base", "made_here"]
 """In the order of the tests."""
 
@@ -115,7 +140,6 @@ def test_environments_of_all_tests_are_exported(suite: Suites) -> None:
         ([], {"DEVOPS_EXPORT_ON": "failure"}, 5),
         (["--devops-export=never"], {"DEVOPS_EXPORT_ON": "always"}, 0),
         (["--devops-export=on-failure"], {"DEVOPS_EXPORT_TESTS": "*own,test_pass*"}, 2),
-        (["--devops-export=on-failure", "-n", "1"], {}, 5),
     ],
 )
 def test_who_decides(
@@ -165,3 +189,31 @@ def test_tests_without_an_environment(suites: Suites) -> None:
     assert done.calls == []
     assert result(done) == "2 failed"
     assert "LookupError: neither a marker devops_env nor the test" in done.out
+
+
+@pytest.mark.parametrize(
+    ("options", "tests"),
+    [
+        ([], ["test_fails", "test_is_not_prepared"]),
+        (["-n", "1"], ["test_fails", "test_is_not_prepared"]),
+        (
+            ["--only-rerun", "AssertionError"],
+            ["test_recovers", "test_fails", "test_fails", "test_is_not_prepared"],
+        ),
+        (
+            ["--devops-export=always"],
+            ["test_recovers"] * 2 + ["test_fails"] * 2 + ["test_is_not_prepared"] * 2,
+        ),
+    ],
+)
+def test_of_tries_the_last_one_is_exported(
+    suites: Suites, options: list[str], tests: list[str]
+) -> None:
+    """Unless it may turn out that it was not the last one, or all are wanted."""
+    (suites.directory / "test_suite.py").write_text(RERUN)
+    done = run(suites, "--devops-export=on-failure", "--reruns=1", *options)
+    assert [call["given"]["name"] for call in done.calls] == [f"test_suite.py::{x}" for x in tests]
+    assert result(done).startswith("1 failed, 1 passed, 1 error, ")
+    [report] = [x for x in done.out.split("\n___") if x.startswith("_") and " test_fails " in x]
+    assert f"base is exported as {EXPORT}" in report
+    assert "exported before that: True" in report
