@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Generator
 from typing import Any
 
@@ -94,6 +95,7 @@ def pytest_runtest_makereport(
             _export(item, call, report)
         except Exception:  # the test's own result stays what it is, whatever happens here
             LOG.exception("the environments of %s are not exported", item.nodeid)
+            report.sections.append((SECTION, f"not exported:\n{traceback.format_exc()}"))
     return report
 
 

@@ -160,6 +160,7 @@ assert sys.meta_path.count(hook._hook) == 1
 import inspect
 from fuelweb_test.models import environment
 assert "Stand-in" in inspect.getsource(environment)
+assert not [name for name in sys.modules if name.startswith(("devops_snapshot.", "django"))]
 """
     )
     run = suites.run(venv.python, str(script))
@@ -188,6 +189,31 @@ def test_a_deaf_dos_py_is_killed_with_its_children_and_its_guests_go_on(
     command = ["ps", "-o", "stat=", "-g", str(hung["pid"])]
     group = subprocess.run(command, capture_output=True, text=True).stdout.split()
     assert all(state.startswith("Z") for state in group)  # the dead that nobody asks for
+
+
+def test_the_hook_itself_fails(venv: Venv, suites: Suites) -> None:
+    """Also where not even that can be told, or logged, because the disk is full."""
+    script = suites.directory / "fails.py"
+    script.write_text(
+        """
+import logging, sys
+import devops_snapshot_hook
+from fuelweb_test.models.environment import EnvironmentModel
+EnvironmentModel.d_env = None
+EnvironmentModel().make_snapshot("error_boot", is_make=True)
+sys.stderr = open("/dev/full", "w")
+logging.basicConfig(filename="/dev/full")
+EnvironmentModel().make_snapshot("error_boot_again", is_make=True)
+sys.stderr = sys.__stderr__
+logging.getLogger().handlers = []
+print("goes on")
+"""
+    )
+    run = suites.run(venv.python, str(script))
+    assert (run.code, run.out) == (0, "goes on\n")
+    assert run.snapshots == ["error_boot", "error_boot_again"]
+    assert run.told == ["the hook has failed, and the test goes on:"]
+    assert "'NoneType' object has no attribute 'name'" in run.err
 
 
 CONFTEST = """

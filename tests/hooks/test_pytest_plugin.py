@@ -50,6 +50,12 @@ def test_fails(): assert False
 def test_names_none(devops_env):
     devops_env.name
 """
+NONSENSE = """
+import pytest
+
+@pytest.mark.devops_env(None)
+def test_fails(): assert False
+"""
 RERUN = """
 import os, pathlib
 import pytest
@@ -166,6 +172,14 @@ def test_the_results_stay_the_same(suite: Suites, variables: dict[str, str], tol
     done = run(suite, "--devops-export=on-failure", **variables)
     assert result(done) == "2 failed, 1 passed, 1 skipped, 1 xfailed, 1 error"
     assert told in done.out
+    assert "INTERNALERROR" not in done.out
+
+
+def test_the_plugin_itself_fails(suites: Suites) -> None:
+    (suites.directory / "test_suite.py").write_text(NONSENSE)
+    done = run(suites, "--devops-export=on-failure")
+    assert result(done) == "1 failed"
+    assert "not exported:\nTraceback" in done.out
     assert "INTERNALERROR" not in done.out
 
 
