@@ -37,7 +37,7 @@ def has_ended(process: str) -> bool:
     """Whether a process that :func:`this_process` named is gone; False if it is not of here."""
     if not is_of_here(process):
         return False
-    pid = process.split(" ")[1]
+    pid = process.partition(" ")[2].partition(" ")[0]
     return not pid.isdecimal() or _name(int(pid)) != process
 
 

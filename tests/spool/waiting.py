@@ -91,7 +91,7 @@ class Host:
     def waiting(self) -> list[str]:
         """All that is in the spool but for receipts and locks, half made jobs included."""
         ours = {"receipts", "owners", "lock", "worker"}
-        return [path.name for path in self.spool.directory.iterdir() if path.name not in ours]
+        return [path.name for path in self.spool.directory.glob("*") if path.name not in ours]
 
 
 def _manifest(paths: Sequence[Path]) -> Manifest:
