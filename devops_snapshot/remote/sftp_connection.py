@@ -14,7 +14,7 @@ from devops_snapshot.errors import NotFoundError, StorageError
 
 from .interface import FULL_HINT, AccessError
 from .patience import ConnectionLost
-from .sftp_pipeline import Pipeline
+from .sftp_pipeline import LOST, Pipeline
 from .ssh import Host, open_ssh
 
 SILENCE = 120.0  # seconds without an answer after which a connection is lost
@@ -136,7 +136,7 @@ class Connection:
                 f"No permission for {where} as user {self._host.user}",
                 hint="Check its owner and mode",
             ) from error
-        except (EOFError, TimeoutError, paramiko.SSHException, paramiko.SFTPError) as error:
+        except LOST as error:
             raise self._lost() from error
         except OSError as error:
             if not self.is_alive():

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from paramiko import Message, SFTPClient
+from paramiko import Message, SFTPClient, SFTPError, SSHException
 from paramiko.sftp import CMD_DATA, CMD_READ, CMD_WRITE, int64
 
 _DEPTH = 64  # requests under way
+LOST = (EOFError, TimeoutError, SSHException, SFTPError)  # ways to learn that a connection was cut
 
 
 class Pipeline:
@@ -74,8 +75,8 @@ class Pipeline:
         """Leave no answer behind that the next request would take for its own."""
         try:
             yield
-        except TimeoutError:
-            raise  # there will be no answers, and the connection is given up
+        except LOST:
+            raise  # there will be no answers, and what is still buffered may begin in the middle
         except BaseException:
             self._await_all()
             raise

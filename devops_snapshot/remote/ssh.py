@@ -111,7 +111,10 @@ def _connect(client: paramiko.SSHClient, host: Host) -> None:
     except paramiko.BadHostKeyException as error:
         raise changed_key(error, host.name, host.port) from error
     except paramiko.AuthenticationException as error:
-        raise _refused(host, error) from error
+        if _was_cut(client):
+            reason = "the connection was cut while logging in"
+            raise _not_connected(ConnectionLost, host, reason) from error
+        raise _refused(host, error, _farewell(client)) from error
     except NoValidConnectionsError as error:
         reasons = {os.strerror(getattr(reason, "errno", 0)) for reason in error.errors.values()}
         raise _not_connected(Unreachable, host, ", ".join(sorted(reasons))) from error
@@ -119,15 +122,42 @@ def _connect(client: paramiko.SSHClient, host: Host) -> None:
         raise _not_connected(Unreachable, host, error.strerror or str(error)) from error
     except (OSError, EOFError, paramiko.SSHException) as error:
         transport = client.get_transport()
-        if transport and transport.is_active():  # it is connected: the keys are what is wrong
-            raise _refused(host, error) from error
+        farewell = _farewell(client)
+        if farewell or (transport and transport.is_active()):  # the keys are what is wrong
+            raise _refused(host, error, farewell) from error
         reason = str(error) or type(error).__name__
         raise _not_connected(ConnectionLost, host, reason) from error
 
 
+class _Transport(paramiko.Transport):
+    """Remembers why the server hung up, which paramiko only logs.
+
+    :ivar farewell: what it said, as "Too many authentication failures"; nothing if it was cut
+    """
+
+    farewell = ""
+
+    def _parse_disconnect(self, message: paramiko.Message) -> None:
+        message.get_int()
+        self.farewell = message.get_text()
+
+
+def _farewell(client: paramiko.SSHClient) -> str:
+    """What the server said when it hung up on a user who logged in."""
+    transport = client.get_transport()
+    if isinstance(transport, _Transport) and transport.auth_handler is not None:
+        return transport.farewell
+    return ""
+
+
+def _was_cut(client: paramiko.SSHClient) -> bool:
+    transport = client.get_transport()
+    return transport is not None and not transport.is_active() and not _farewell(client)
+
+
 def _transport(sock: Any, **arguments: Any) -> paramiko.Transport:
     """Return a transport that prefers GCM: a third faster here than CTR with its extra MAC."""
-    transport = paramiko.Transport(sock, default_window_size=_WINDOW, **arguments)
+    transport = _Transport(sock, default_window_size=_WINDOW, **arguments)
     transport.set_keepalive(_KEEPALIVE)
     if isinstance(sock, socket.socket):  # else every small request waits 40 ms for an earlier ACK
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -146,10 +176,10 @@ def _proxy(host: Host) -> Any:
     return paramiko.ProxyCommand(command) if command else None
 
 
-def _refused(host: Host, error: Exception) -> StorageError:
+def _refused(host: Host, error: Exception, farewell: str = "") -> StorageError:
     files = _files_tried(host)
     agent = "the SSH agent" if os.environ.get("SSH_AUTH_SOCK") else "no SSH agent"
-    reason = str(error).rstrip(".")  # of the last key that was tried
+    reason = farewell or str(error).rstrip(".")  # of the last key that was tried
     hint = (
         "Put the public key into the storage user's authorized_keys, "
         "or name the right key in ~/.ssh/config"

@@ -53,6 +53,9 @@ class Network:
             _reset(*pair)
         self.on_cut()
 
+    def _is_there(self, side: socket.socket) -> bool:
+        return any(side in pair for pair in self._pairs)
+
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -68,7 +71,8 @@ class Network:
                     self.answers.wait()
                 left[0] -= len(data)
                 if left[0] < 0:
-                    self.cut()
+                    if self._is_there(source):  # else the other direction has done it
+                        self.cut()
                     return
                 target.sendall(data)
                 self.sent += len(data) * to_server

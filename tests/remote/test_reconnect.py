@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import random
 import re
 import threading
 import time
@@ -115,6 +116,23 @@ def test_a_read_is_repeated(remote: Remote, network: Network, place: Path) -> No
     network.cut()
     assert remote.read("object") == DATA
     assert network.connections == 4
+
+
+def test_a_login_is_repeated(
+    sshd: Sshd, network: Network, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever it was cut: while host keys, keys or SFTP were agreed upon."""
+    monkeypatch.setattr(patience, "LOGIN_PAUSES", (0.0,))
+    url = f"sftp://{sshd.user}@127.0.0.1:{network.port}{place}"
+    step = 500  # bytes; a login takes some 7000
+    for bytes_until_cut in itertools.count(random.randrange(1, step), step):
+        network.cut_after = iter([bytes_until_cut])
+        before = network.connections
+        with connect(url) as remote:
+            assert remote.stat("").is_directory
+        if network.connections == before + 1:
+            assert bytes_until_cut > 4000
+            return
 
 
 def test_many_threads_are_cut(remote: Remote, network: Network, place: Path) -> None:

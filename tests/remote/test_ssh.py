@@ -305,6 +305,16 @@ def test_an_encrypted_key(sshd: Sshd, new_home: Path, agent: None, config: str) 
     assert f"`ssh-add {key}`" in message
 
 
+def test_an_agent_with_too_many_keys(sshd: Sshd, new_home: Path, agent: None) -> None:
+    """sshd hangs up after six, and says why; that is no connection that was cut."""
+    for number in range(7):
+        make_key(new_home / f"key-{number}")
+        subprocess.run(["ssh-add", "-q", str(new_home / f"key-{number}")], check=True)
+    message = failure(sshd.url())
+    assert f"Authentication failed for user {sshd.user}" in message
+    assert "Too many authentication failures" in message
+
+
 def test_an_encrypted_key_beside_a_wrong_one(sshd: Sshd, new_home: Path) -> None:
     """Whichever was tried last."""
     encrypt(new_home / ".ssh" / "id_ed25519")
