@@ -191,6 +191,8 @@ def settle(environment, settings, environ, tell):
     done = run(command, environ, SETTLE_SECONDS, b"")
     for line in done.err:
         tell(line)
+    if done.code != 0:
+        tell("that has not worked now: 'dos.py sync --repair %s' lets them go on" % environment)
 
 
 def import_command(export_id, storage):

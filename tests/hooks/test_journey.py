@@ -181,11 +181,31 @@ fuel_qa._ends, fuel_qa.TERM_SECONDS = ends, 0.5
 def test_quorum():
     raise ValueError("no quorum")
 """
+HURRIED = f"""
+import pytest
+from devops_snapshot.hooks import fuel_qa
+
+fuel_qa.TERM_SECONDS = fuel_qa.SETTLE_SECONDS = 1
+
+@pytest.mark.devops_env("{NAME}")
+def test_quorum():
+    raise ValueError("no quorum")
+"""
 RUNNING, PAUSED = 1, 3  # libvirt's virDomainState
 
 
+@contextmanager
+def hung_libvirt(place: Place) -> Iterator[None]:
+    [pid] = place.host.run(["pidof", "libvirtd"]).stdout.split()
+    place.host.run(["kill", "-STOP", pid])
+    try:
+        yield
+    finally:
+        place.host.run(["kill", "-CONT", pid])
+
+
 def test_guests_go_on_that_a_killed_export_has_suspended(alpha: Place, tmp_path: Path) -> None:
-    """And no others: the second one was suspended before."""
+    """And no others: the second one was suspended before. Then libvirt hangs, and nothing else."""
     alpha.create(boot=False)
     alpha.dos("start", NAME)
     one, other = (alpha.host.connection.lookupByName(f"{NAME}_{node}") for node in NODES)
@@ -203,3 +223,12 @@ def test_guests_go_on_that_a_killed_export_has_suspended(alpha: Place, tmp_path:
     assert f"{NAME} is not exported: dos.py was ended after 1800 s" in report
     assert (tmp_path / "frozen").read_text() == one.name()
     assert (one.state()[0], other.state()[0]) == (RUNNING, PAUSED)
+
+    with hung_libvirt(alpha):
+        report = run_pytest(
+            alpha, tmp_path, "file:///nowhere", suite=HURRIED, DEVOPS_EXPORT_TIMEOUT="4"
+        )
+    assert f"not worked now: 'dos.py sync --repair {NAME}' lets them go on" in report
+    assert f"{NAME} is not exported: dos.py was ended after 4 s" in report
+    assert (one.state()[0], other.state()[0]) == (RUNNING, PAUSED)
+    assert alpha.snapshots() == []
