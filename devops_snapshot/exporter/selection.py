@@ -63,7 +63,9 @@ class Selection:
 
     @property
     def sealed(self) -> list[str]:
-        """Paths of files that no guest writes to any more."""
+        """Paths of files that no guest writes to any more; none where only definitions go."""
+        if self.current is None:
+            return []
         return [file.path for file in self.files if file.path not in self.writable]
 
     @property
