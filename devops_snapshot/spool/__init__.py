@@ -5,17 +5,13 @@ becomes one. ``capture`` takes the files into it, ``guard`` keeps those from bei
 ``room`` keeps it within its limit. ``worker`` sends what is there, ``sending`` is how, ``receipts``
 tell what has become of it, ``records`` reads those into the database.
 
-Only root may look into the spool. ``queue`` is what commands see of it; to users without root it is
-``asked`` of the worker, by ``requests`` over a ``wire``. There it is ``listening`` at a socket, the
-``desk`` answers, and ``pool_files`` opens the files that they name. ``queues`` finds either.
+Only root may look into the spool. ``queue`` is what commands see of it, and ``queues`` finds it; to
+users ``without_root`` the worker tells.
 """
 
-from .asked import AskedQueue, worker_socket
 from .capture import CannotDetachError, Draft
-from .desk import Desk
 from .detach import detach
 from .job import Job, Tries
-from .listening import GROUP, group_id, listening
 from .parcel import Parcel, take_in
 from .place import spool_directory
 from .queue import OpenQueue, Queue, Waiting
@@ -23,6 +19,9 @@ from .queues import queue_at
 from .records import close_records
 from .room import SpoolFullError
 from .spool import Spool
+from .without_root.asked import AskedQueue, worker_socket
+from .without_root.desk import Desk
+from .without_root.listening import GROUP, group_id, listening
 from .worker import Worker
 
 __all__ = [

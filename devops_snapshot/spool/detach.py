@@ -16,12 +16,12 @@ from ..models import Export, State
 from ..snapshot.pool import is_local, pool_directory
 from ..store import new_export_id
 from ..volumes import are_ours
-from .asked import AskedQueue, NoWorkerError, worker_socket
 from .capture import CannotDetachError
 from .parcel import Parcel
 from .place import spool_directory
 from .queue import OpenQueue, Queue
 from .spool import Spool
+from .without_root.asked import AskedQueue, NoWorkerError, worker_socket
 
 
 def detach(environment: Any, *, storage: str, wanted: Wanted) -> Export:

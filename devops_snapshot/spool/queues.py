@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from .asked import AskedQueue
 from .queue import OpenQueue, Queue
 from .spool import Spool
+from .without_root.asked import AskedQueue
 
 
 def queue_at(place: Path) -> Queue | None:

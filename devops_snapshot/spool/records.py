@@ -6,10 +6,10 @@ from pathlib import Path
 
 from ..models import Export, State, StorageNode
 from ..process import is_of_here
-from .asked import NoWorkerError
 from .queue import Fate
 from .queues import queue_at
 from .receipts import Receipt
+from .without_root.asked import NoWorkerError
 
 
 def close_records() -> None:

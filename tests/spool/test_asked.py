@@ -34,11 +34,11 @@ from devops_snapshot.spool import (
     listening,
     take_in,
 )
-from devops_snapshot.spool.asked import NoWorkerError
-from devops_snapshot.spool.desk import Asker
-from devops_snapshot.spool.pool_files import PoolFiles
-from devops_snapshot.spool.requests import TakeIn
-from devops_snapshot.spool.wire import Wire
+from devops_snapshot.spool.without_root.asked import NoWorkerError
+from devops_snapshot.spool.without_root.desk import Asker
+from devops_snapshot.spool.without_root.pool_files import PoolFiles
+from devops_snapshot.spool.without_root.requests import TakeIn
+from devops_snapshot.spool.without_root.wire import Wire
 from devops_snapshot.store import new_export_id
 from tests.bed.user import GAMES
 from tests.manifest.real import document

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConflictError, DevopsError
-from ..manifest.document import LARGEST
+from ...errors import ConflictError, DevopsError
+from ...manifest.document import LARGEST
 from .desk import Asker
 from .requests import Request, read_request, refusal
 from .wire import LARGEST_TEXT, Wire
@@ -64,7 +64,9 @@ def listening(
 def _socket_at(place: Path, group: int | None) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
+            if not place.parent.exists():
+                place.parent.mkdir(parents=True)
+                place.parent.chmod(0o755)  # whatever the umask is
             _remove_stale(place)
             server.bind(str(place))
             # Nobody is let in before listen().

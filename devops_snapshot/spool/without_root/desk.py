@@ -8,15 +8,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..errors import ConflictError, DevopsError, UnsupportedError
-from ..manifest import Manifest
-from ..manifest.check import check_manifest
-from ..remote.url import parse
-from .parcel import Parcel, take_in
+from ...errors import ConflictError, DevopsError, UnsupportedError
+from ...manifest import Manifest
+from ...manifest.check import check_manifest
+from ...remote.url import parse
+from ..parcel import Parcel, take_in
+from ..queue import OpenQueue, Overview
+from ..spool import Spool
 from .pool_files import PoolFiles
-from .queue import OpenQueue, Overview
 from .requests import Drop, Request, Retry, TakeIn, TellAll, TellFate, TellSummary
-from .spool import Spool
 
 
 @dataclass(frozen=True)

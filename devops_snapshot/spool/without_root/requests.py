@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from ..errors import (
+from ...errors import (
     ConflictError,
     DevopsError,
     FormatError,
@@ -21,10 +21,10 @@ from ..errors import (
     UnsupportedError,
     UsageError,
 )
-from ..manifest.document import Many
-from ..store import is_export_id
-from .capture import CannotDetachError
-from .room import SpoolFullError
+from ...manifest.document import Many
+from ...store import is_export_id
+from ..capture import CannotDetachError
+from ..room import SpoolFullError
 
 _LONGEST_URL = 1024  # characters
 _LONGEST_MESSAGE = 1000  # characters
@@ -73,7 +73,7 @@ class TakeIn(_Request):
 
 
 class TellAll(_Request):
-    """:class:`~.queue.Overview`"""
+    """:class:`~..queue.Overview`"""
 
     ask: Literal["tell all"] = "tell all"
 
@@ -86,7 +86,7 @@ class TellSummary(_Request):
 
 
 class TellFate(_Request):
-    """:class:`~.queue.Fate`"""
+    """:class:`~..queue.Fate`"""
 
     ask: Literal["tell fate"] = "tell fate"
     id: ExportId

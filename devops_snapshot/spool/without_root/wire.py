@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import FormatError
+from ...errors import FormatError
 
 LARGEST_TEXT = 1 << 20
 """Bytes of a request's JSON: 32768 files need a quarter of it."""

@@ -15,9 +15,9 @@ from pathlib import Path, PurePosixPath
 
 import libvirt
 
-from ..connection import open_connection, refused_as
-from ..storage_pool import directory_of
-from .capture import CannotDetachError
+from ...connection import open_connection, refused_as
+from ...storage_pool import directory_of
+from ..capture import CannotDetachError
 
 
 class PoolFiles:

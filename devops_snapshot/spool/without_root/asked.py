@@ -11,14 +11,14 @@ from typing import Any
 
 from django.conf import settings
 
-from ..errors import ConflictError, DevopsError, NotFoundError
-from .capture import CannotDetachError
-from .job import Job, Tries
-from .parcel import Parcel
-from .queue import Fate, Overview, Waiting
-from .receipts import Receipt
+from ...errors import ConflictError, DevopsError, NotFoundError
+from ..capture import CannotDetachError
+from ..job import Job, Tries
+from ..parcel import Parcel
+from ..queue import Fate, Overview, Waiting
+from ..receipts import Receipt
+from ..room import SpoolFullError
 from .requests import Drop, Request, Retry, TakeIn, TellAll, TellFate, TellSummary, refused
-from .room import SpoolFullError
 from .wire import Wire
 
 _PATIENCE = 60.0  # seconds, for a request and its answer
