@@ -2,29 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lxml import etree
 
+from ..devops.libvirt.hypervisor import Hypervisor
 from ..errors import FormatError
 from ..manifest import document
+from ..manifest.definition import architecture_of
 from ..snapshot.domain_xml import parse, serialise
+from .reshape import ease_cpu
+
+HypervisorFor = Callable[[str, str], Hypervisor]
+"""What runs guests of an architecture and a type here: :meth:`~.target.Target.hypervisor`."""
+
+_OF_KVM = (
+    "features/kvm",
+    "features/hyperv",
+    "clock/timer[@name='kvmclock']",
+    "clock/timer[@name='hypervclock']",
+)
 
 
-def adapt(root: etree._Element, *, paths: Mapping[str, str], emulator: str) -> None:
+def adapt(root: etree._Element, *, paths: Mapping[str, str], hypervisor_for: HypervisorFor) -> None:
     """Change, in place, what belongs to the host: files, emulator, sockets, cgroup, labels.
 
     :param root: ``<domain>``, checked by :func:`~..manifest.check.check_manifest`
     :param paths: path of a file on the exporting host to its path here
+    :raises HypervisorError: nothing here runs such guests
     """
-    _set_emulator(root, emulator)
+    hypervisor = hypervisor_for(architecture_of(root), root.get("type", ""))
+    if hypervisor.type != root.get("type"):
+        _emulate(root, hypervisor)
+    _set_emulator(root, hypervisor.emulator)
     for tag in ("seclabel", "resource", "metadata", "devices/interface/target"):
         _drop(root, tag)
     for device in ("serial", "console", "channel"):
         _drop(root, f"devices/{device}/source")
     for disk in root.findall("devices/disk"):
         _move_disk(disk, paths)
+
+
+def _emulate(root: etree._Element, hypervisor: Hypervisor) -> None:
+    """Take away what only KVM has."""
+    root.set("type", hypervisor.type)
+    for place in _OF_KVM:
+        _drop(root, place)
+    for cpu in root.findall("cpu"):
+        ease_cpu(cpu)
+        if cpu.get("mode") == "host-passthrough":
+            cpu.set("mode", hypervisor.host_cpu_mode)
 
 
 def _drop(root: etree._Element, path: str) -> None:
@@ -56,7 +84,11 @@ def _move_disk(disk: etree._Element, paths: Mapping[str, str]) -> None:
 
 
 def adapt_snapshot(
-    snapshot: document.Snapshot, *, paths: Mapping[str, str], emulator: str, directory: Path
+    snapshot: document.Snapshot,
+    *,
+    paths: Mapping[str, str],
+    hypervisor_for: HypervisorFor,
+    directory: Path,
 ) -> str:
     """The snapshot's metadata for this host.
 
@@ -67,7 +99,7 @@ def adapt_snapshot(
     root = parse(snapshot.xml)
     for tag in ("domain", "inactiveDomain"):
         for definition in root.findall(tag):
-            adapt(definition, paths=paths, emulator=emulator)
+            adapt(definition, paths=paths, hypervisor_for=hypervisor_for)
     for source in root.findall("disks/disk/source"):
         path = source.get("file", "")
         source.clear()

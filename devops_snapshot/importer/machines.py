@@ -22,8 +22,8 @@ def define_machine(plan: Plan, node: document.Node, undo: Undo) -> None:
     :raises FormatError: a memory state is that of another machine
     """
     definition = definition_of(node)
-    emulator = plan.target.emulator(definition.architecture, definition.type)
-    adapt(definition.root, paths=plan.paths, emulator=emulator)
+    hypervisor_for = plan.target.hypervisor
+    adapt(definition.root, paths=plan.paths, hypervisor_for=hypervisor_for)
     with asking(f"defining domain {definition.name}"):
         domain = plan.target.conn.defineXML(serialise(definition.root))
     undo.later(remove_domain, domain)
@@ -31,7 +31,10 @@ def define_machine(plan: Plan, node: document.Node, undo: Undo) -> None:
         if snapshot.memory is not None:
             _check_memory(plan, node, snapshot)
         xml = adapt_snapshot(
-            snapshot, paths=plan.paths, emulator=emulator, directory=plan.target.directory
+            snapshot,
+            paths=plan.paths,
+            hypervisor_for=hypervisor_for,
+            directory=plan.target.directory,
         )
         with asking(f"recording snapshot {snapshot.name!r} of {definition.name}"):
             domain.snapshotCreateXML(xml, libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REDEFINE)

@@ -8,12 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lxml import etree
-
 from ..connection import connect, is_local
+from ..devops.libvirt.hypervisor import Hypervisor, domain_types, kvm_failure
 from ..errors import HypervisorError
 from ..hypervisor import asking
-from ..snapshot.domain_xml import parse
 from ..snapshot.pool import pool_directory
 from ..volumes import are_ours
 
@@ -52,23 +50,34 @@ class Target:
         """Whether we make files in the pool ourselves; else libvirt does."""
         return are_ours(self, self.directory)
 
-    @cached_property
-    def _capabilities(self) -> etree._Element:
-        with asking("reading the capabilities of the host"):
-            return parse(self.conn.getCapabilities())
+    def hypervisor(self, architecture: str, wanted: str) -> Hypervisor:
+        """What runs such guests here; QEMU's emulation stands in for KVM that does not work.
 
-    def emulator(self, architecture: str, domain_type: str) -> str:
-        """The QEMU that runs such guests here.
-
+        :param wanted: type of domain: ``kvm`` or ``qemu``
         :raises HypervisorError: the host has none
         """
-        for arch in self._capabilities.findall("guest[os_type='hvm']/arch"):
-            types = {str(domain.get("type")): domain for domain in arch.findall("domain")}
-            domain = types.get(domain_type)
-            if arch.get("name") == architecture and domain is not None:
-                emulator = domain.findtext("emulator") or arch.findtext("emulator")
-                if emulator:
-                    return str(emulator)
-        raise HypervisorError(
-            f"{self.connection_string} cannot run guests of type {domain_type} on {architecture}"
-        )
+        emulators = domain_types(self._capabilities, architecture)
+        falls_back = wanted == "kvm" and "qemu" in emulators and self.kvm_failure(architecture)
+        kind = "qemu" if falls_back else wanted
+        if kind not in emulators:
+            raise HypervisorError(
+                f"{self.connection_string} cannot run guests of type {kind} on {architecture}"
+            )
+        return Hypervisor(kind, emulators[kind])
+
+    def kvm_failure(self, architecture: str) -> str:
+        """Why no guest runs in KVM here; empty where guests do."""
+        if architecture not in self._kvm_failures:
+            with asking("looking whether KVM works"):
+                self._kvm_failures[architecture] = kvm_failure(self.conn, architecture)
+        return self._kvm_failures[architecture]
+
+    @cached_property
+    def _kvm_failures(self) -> dict[str, str]:
+        """Found out already, by architecture."""
+        return {}
+
+    @cached_property
+    def _capabilities(self) -> str:
+        with asking("reading the capabilities of the host"):
+            return str(self.conn.getCapabilities())

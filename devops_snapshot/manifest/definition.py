@@ -153,12 +153,18 @@ def check_definition(owner: str, root: etree._Element) -> Definition:
         name=name,
         uuid=uuid,
         type=kind,
-        architecture=machine.get("arch", ""),
+        architecture=architecture_of(root),
         memory=memory_of(root),
         networks=frozenset(source.get("network", "") for source in sources),
         nwfilters=frozenset(nwfilter.get("filter", "") for nwfilter in nwfilters),
         root=root,
     )
+
+
+def architecture_of(root: etree._Element) -> str:
+    """Of the processors of a ``<domain>``."""
+    machine = root.find("os/type")
+    return "" if machine is None else machine.get("arch", "")
 
 
 def _faults(root: etree._Element) -> Iterator[str]:

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
+from devops_snapshot.devops.libvirt.hypervisor import Hypervisor
 from devops_snapshot.exporter.run import summarise
 from devops_snapshot.importer.choices import Choices
 from devops_snapshot.importer.domain import adapt, adapt_snapshot
@@ -131,12 +132,17 @@ def check_places(paths: dict[str, str]) -> None:
         assert path.isprintable()
 
 
+def emulated(architecture: str, wanted: str) -> Hypervisor:
+    """What runs guests on a host without KVM."""
+    return Hypervisor("qemu", EMULATOR)
+
+
 def check_machine(node: Any, paths: dict[str, str]) -> None:
     definition = definition_of(node)
-    adapt(definition.root, paths=paths, emulator=EMULATOR)
+    adapt(definition.root, paths=paths, hypervisor_for=emulated)
     check_adapted(definition.root, set(paths.values()))
     for snapshot in node.snapshots:
-        told = adapt_snapshot(snapshot, paths=paths, emulator=EMULATOR, directory=POOL)
+        told = adapt_snapshot(snapshot, paths=paths, hypervisor_for=emulated, directory=POOL)
         root = parse(told)
         parse_snapshot(told)
         for place in root.iterfind(".//*[@file]"):

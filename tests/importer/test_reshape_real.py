@@ -7,6 +7,7 @@ same subnets, and this is not about networks.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from . import forge
 DISK = 4  # MiB, the part of the disks that is written to
 NOTE = "/run/note"
 ADDRESSES = {"node-1": "192.0.2.1", "node-2": "192.0.2.2"}
+KVM = Path("/dev/kvm")
 UUID_FILE = "/sys/class/dmi/id/product_uuid"
 
 
@@ -219,24 +221,42 @@ def test_a_copy_gets_its_old_name_back(origin: Origin, beta: Place) -> None:
 
 
 def of_tomorrow(document: dict[str, Any]) -> None:
-    """As if it came from a QEMU and a CPU that are not known here."""
+    """As if it came from KVM, a QEMU and a CPU that are not known here."""
     for group in document["environment"]["groups"]:
         for node in group["nodes"]:
             for owner, key in [(node, "domain_xml"), *((s, "xml") for s in node["snapshots"])]:
                 xml = owner[key].replace("pc-i440fx-7.2", "pc-i440fx-99.0")
-                owner[key] = xml.replace(">qemu64<", ">EPYC-Imagined<")
+                xml = xml.replace(">qemu64<", ">EPYC-Imagined<")
+                owner[key] = re.sub("""omain type=(['"])qemu""", r"omain type=\1kvm", xml)
+
+
+@pytest.fixture
+def without_kvm(beta: Place) -> Iterator[Place]:
+    """KVM does not work there, whether the machine has it or not."""
+    if not KVM.exists():
+        yield beta
+        return
+    beta.host.run(["mount", "--bind", "/dev/null", str(KVM)])
+    yield beta
+    beta.host.run(["umount", str(KVM)])
 
 
 def test_disks_of_a_machine_that_this_host_cannot_be(
-    origin: Origin, beta: Place, tmp_path: Path
+    origin: Origin, without_kvm: Place, tmp_path: Path
 ) -> None:
     """Under another name they have network cards of their own, too."""
+    beta = without_kvm
     export = forge.forge(origin.storage, tmp_path, manifest=of_tomorrow)
     arguments = ("import-env", export, "--storage", origin.storage, "--name", "copy")
     refused = beta.host.dos(*arguments, check=False)
     assert refused.returncode == 4
     assert "pc-i440fx-99.0" in refused.stderr
+    assert "node 'node-1' ran in KVM, which does not work here: " in refused.stderr
     assert "--disks-only" in refused.stderr.splitlines()[-1]
+    plan = json.loads(beta.dos(*arguments, "--disks-only", "--dry-run", "--json"))
+    emulated = [f for f in plan["findings"] if f["subject"] == "emulator"]
+    assert {finding["result"] for finding in emulated} == {"note"}
+    assert all("emulated here, slowly" in finding["remedy"] for finding in emulated)
     beta.dos(*arguments, "--nodes", "node-1", "--disks-only", "--start")
     copy = beta.guest("node-1", "copy")
     copy.wait_boot()
@@ -262,6 +282,7 @@ def test_disks_of_a_machine_that_this_host_cannot_be(
 
 def is_of_this_host(root: etree._Element) -> bool:
     machine = root.find("os/type").get("machine")
+    assert root.get("type") == "qemu"
     return machine.startswith("pc-i440fx-") and machine != "pc-i440fx-99.0"
 
 

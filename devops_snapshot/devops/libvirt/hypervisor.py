@@ -73,15 +73,14 @@ def domain_types(capabilities: str, architecture: str) -> dict[str, str]:
 @cache
 def kvm_works(uri: str, architecture: str) -> bool:
     """Whether the host runs guests in KVM: asked once a process, with a warning if it does not."""
-    reason = _kvm_failure(shared_connection(uri), architecture)
+    reason = kvm_failure(shared_connection(uri), architecture)
     if reason:
-        reason = textwrap.shorten(reason, REASON_LENGTH, placeholder=" ...")
         LOG.warning("KVM is unusable on %s: nodes are emulated, slowly (%s)", uri, reason)
     return not reason
 
 
-def _kvm_failure(connection: libvirt.virConnect, architecture: str) -> str:
-    """Why a guest with the host's CPU cannot be started; empty where it can.
+def kvm_failure(connection: libvirt.virConnect, architecture: str) -> str:
+    """Why a guest with the host's CPU cannot be started in KVM; empty where it can.
 
     Only trying tells: in some virtual machines ``/dev/kvm`` opens and libvirt offers KVM, and then
     QEMU dies of it ("failed to set MSR 0x10a").
@@ -100,5 +99,5 @@ def _kvm_failure(connection: libvirt.virConnect, architecture: str) -> str:
     try:
         connection.createXML(etree.tostring(probe, encoding="unicode"), flags).destroy()
     except libvirt.libvirtError as error:
-        return one_line(error)
+        return textwrap.shorten(one_line(error), REASON_LENGTH, placeholder=" ...")
     return ""

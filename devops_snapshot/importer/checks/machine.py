@@ -6,15 +6,18 @@ from collections.abc import Iterator
 
 import libvirt
 
+from ...devops.libvirt.hypervisor import Hypervisor
 from ...errors import HypervisorError
 from ...hypervisor import asking
 from ...manifest.definition import Definition
-from ...manifest.document import Node
+from ...manifest.document import Node, Snapshot
 from ...snapshot.domain_xml import parse, serialise
 from ..findings import Finding, Verdict
 from .scene import Scene
 
 _DISKS_ONLY = "--disks-only leaves memory behind: guests boot from their disks"
+
+_MAKE_KVM_WORK = "Load the KVM module and enable virtualisation in the firmware"
 
 _OPTIONS = ("--disks-only",)
 
@@ -23,13 +26,16 @@ def check_machine(scene: Scene) -> Iterator[Finding]:
     """Emulator and machine type of every node; its CPU where memory comes along."""
     for node in scene.manifest.environment.nodes:
         definition = scene.definitions[node.name]
+        architecture = definition.architecture
         try:
-            emulator = scene.target.emulator(definition.architecture, definition.type)
+            hypervisor = scene.target.hypervisor(architecture, definition.type)
         except HypervisorError as error:
-            yield Finding("emulator", Verdict.BLOCKING, error.message, _remedy(definition))
+            remedy = f"Install QEMU for {architecture}"
+            yield Finding("emulator", Verdict.BLOCKING, error.message, remedy)
             continue
-        yield from _check_type(scene, node, definition, emulator)
-        yield from _check_cpu(scene, node, definition, emulator)
+        yield from _check_kvm(scene, node, definition)
+        yield from _check_type(scene, node, definition, hypervisor)
+        yield from _check_cpu(scene, node, definition, hypervisor)
 
 
 def check_versions(scene: Scene) -> Iterator[Finding]:
@@ -49,19 +55,35 @@ def check_versions(scene: Scene) -> Iterator[Finding]:
             yield Finding("versions", Verdict.FINE, told)
 
 
-def _remedy(definition: Definition) -> str:
-    if definition.type == "kvm":
-        return "Load the KVM module and enable virtualisation in the firmware"
-    return f"Install QEMU for {definition.architecture}"
+def _check_kvm(scene: Scene, node: Node, definition: Definition) -> Iterator[Finding]:
+    """Disks go on in QEMU's emulation, but no memory of KVM does."""
+    wants_kvm = [definition.type == "kvm", *map(_is_memory_of_kvm, node.snapshots)]
+    reason = scene.target.kvm_failure(definition.architecture) if any(wants_kvm) else ""
+    if not reason:
+        return
+    what = f"node {node.name!r} ran in KVM, which does not work here: {reason}"
+    if any(map(_is_memory_of_kvm, node.snapshots)):
+        remedy = f"{_MAKE_KVM_WORK}; {_DISKS_ONLY}, slowly without KVM"
+        yield Finding("emulator", Verdict.AVOIDABLE, what, remedy, _OPTIONS)
+    else:
+        remedy = f"It is emulated here, slowly. {_MAKE_KVM_WORK}, and import it again"
+        yield Finding("emulator", Verdict.NOTE, what, remedy)
+
+
+def _is_memory_of_kvm(snapshot: Snapshot) -> bool:
+    """Whether a file, or the image, has memory of a guest that ran in KVM."""
+    domain = parse(snapshot.xml).find("domain")
+    has_memory = snapshot.memory or (snapshot.internal and snapshot.state != "shutoff")
+    return bool(has_memory) and domain is not None and domain.get("type") == "kvm"
 
 
 def _check_type(
-    scene: Scene, node: Node, definition: Definition, emulator: str
+    scene: Scene, node: Node, definition: Definition, hypervisor: Hypervisor
 ) -> Iterator[Finding]:
     machine = definition.root.find("os/type").get("machine")  # type: ignore[union-attr] # checked
     try:
         scene.target.conn.getDomainCapabilities(
-            emulator, definition.architecture, machine, definition.type
+            hypervisor.emulator, definition.architecture, machine, hypervisor.type
         )
     except libvirt.libvirtError as error:
         what = f"node {node.name!r} is a {machine}: {error.get_error_message()}"
@@ -70,7 +92,7 @@ def _check_type(
 
 
 def _check_cpu(
-    scene: Scene, node: Node, definition: Definition, emulator: str
+    scene: Scene, node: Node, definition: Definition, hypervisor: Hypervisor
 ) -> Iterator[Finding]:
     machine = definition.root.find("os/type").get("machine")  # type: ignore[union-attr] # checked
     for snapshot in node.snapshots:
@@ -79,7 +101,12 @@ def _check_cpu(
             continue  # what the host has, whatever it is: only QEMU can tell
         try:
             fits = scene.target.conn.compareHypervisorCPU(
-                emulator, definition.architecture, machine, definition.type, serialise(cpu), 0
+                hypervisor.emulator,
+                definition.architecture,
+                machine,
+                hypervisor.type,
+                serialise(cpu),
+                0,
             )
         except libvirt.libvirtError:  # a machine type that is not there, told already
             return

@@ -15,9 +15,9 @@ from .notes import notes
 from .pick import only_nodes, only_snapshot
 from .rename import renamed
 from .spelling import spelled_apart
-from .without_memory import without_memory
+from .without_memory import ease_cpu, without_memory
 
-__all__ = ["notes", "reshape", "spelled_apart"]
+__all__ = ["ease_cpu", "notes", "reshape", "spelled_apart"]
 
 
 def reshape(manifest: Manifest, choices: Choices) -> Manifest:

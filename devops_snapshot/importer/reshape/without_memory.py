@@ -55,7 +55,7 @@ def _for_any_host(root: etree._Element) -> None:
     for system in root.iterfind("os/type[@machine]"):
         system.set("machine", newest(system.get("machine", "")))
     for cpu in root.findall("cpu"):
-        _ease(cpu)
+        ease_cpu(cpu)
 
 
 def newest(machine: str) -> str:
@@ -67,8 +67,11 @@ def newest(machine: str) -> str:
     return machine
 
 
-def _ease(cpu: etree._Element) -> None:
-    """What the guest counts (topology, NUMA) stays; the model becomes one that the host can be."""
+def ease_cpu(cpu: etree._Element) -> None:
+    """Let a CPU be one that any host can be.
+
+    What the guest counts (topology, NUMA) stays; the model becomes one that the host has.
+    """
     for tag in ("feature", "vendor", "maxphysaddr"):
         _drop(cpu, tag)
     model = cpu.find("model")
