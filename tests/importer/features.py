@@ -151,11 +151,16 @@ def networks(place: Place) -> dict[str, Any]:
     }
 
 
-def vlans(place: Place) -> list[tuple[str, str]]:
-    """Tagged devices, by the text that says whose they are."""
+def vlans(place: Place) -> list[tuple[str, str, str]]:
+    """Tagged devices: the text that says whose they are, the tag, the network they lead to."""
     links = json.loads(place.host.run(["ip", "-json", "-details", "link", "show"]).stdout)
+    bridges = {n.bridgeName(): n.name() for n in place.host.connection.listAllNetworks()}
     return sorted(
-        (link.get("ifalias", ""), link["ifname"].rpartition(".")[2])
+        (
+            link.get("ifalias", ""),
+            link["ifname"].rpartition(".")[2],
+            bridges.get(link.get("master"), ""),
+        )
         for link in links
         if link.get("linkinfo", {}).get("info_kind") == "vlan"
     )

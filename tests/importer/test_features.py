@@ -22,7 +22,7 @@ OVERLAYS = ("all_server sda", "all_stick sda")
 PATHS = ("all_server sdb", "all_server sdc")
 """One disk."""
 READ_ONLY = "all_stick sdb"
-VLANS = [("devops all_trunk", "200"), ("devops all_trunk", "201")]
+VLANS = [("devops all_trunk", "200", "all_public"), ("devops all_trunk", "201", "")]
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,7 @@ def export(place: Lab, storage: str, name: str) -> dict[str, Any]:
 def test_a_round_trip(origin: Origin, beta: Lab) -> None:
     beta.dos("import-env", origin.export, "--storage", origin.storage)
     assert Seen.at(beta, "all") == origin.seen
+    assert vlans(beta) == (VLANS if knows_vlans(beta) else [])
     assert len(origin.seen.filters) == 7
     for disk in (*OVERLAYS, *PATHS):
         assert beta.holds(disk, 2)
@@ -104,11 +105,15 @@ def test_a_round_trip(origin: Origin, beta: Lab) -> None:
     assert vlans(beta) == []
 
 
-def test_vlans(origin: Origin, beta: Lab) -> None:
+def test_vlans(origin: Origin, alpha: Lab, beta: Lab) -> None:
+    """They travel as any network does, and go with the environment."""
     if not knows_vlans(beta):
         pytest.skip("the kernel of this machine knows no VLANs (8021q)")
+    assert vlans(alpha) == VLANS
     beta.dos("import-env", origin.export, "--storage", origin.storage, "--define-only")
     assert vlans(beta) == VLANS
+    beta.dos("erase", "all")
+    assert vlans(beta) == []
 
 
 def test_copies_tell_the_same_of_themselves(origin: Origin, beta: Lab) -> None:

@@ -67,9 +67,10 @@ def _own_devices(device: LibvirtL2NetworkDevice) -> Iterator[str]:
 def _port(device: LibvirtL2NetworkDevice) -> str:
     """The device that is to become a port of the network's bridge; its VLAN is made."""
     parent = device.parent_iface
-    name = parent.phys_dev or _bridge_of(device, parent.l2_net_dev)
+    owner = device if parent.phys_dev else _parent_of(device, parent.l2_net_dev)
+    name = parent.phys_dev or owner.bridge_name()
     if parent.tag:
-        return _links(device).add_vlan(name, parent.tag, alias=_alias(device))
+        return _links(device).add_vlan(name, parent.tag, alias=_alias(owner))
     if parent.phys_dev:
         return str(name)
     raise UnsupportedError(
@@ -78,15 +79,15 @@ def _port(device: LibvirtL2NetworkDevice) -> str:
     )
 
 
-def _bridge_of(device: LibvirtL2NetworkDevice, name: str) -> str:
-    """The bridge of another network of the environment, which is brought up for that."""
+def _parent_of(device: LibvirtL2NetworkDevice, name: str | None) -> LibvirtL2NetworkDevice:
+    """Another network of the environment, which is brought up: VLANs on its bridge are its own."""
     assert device.group is not None, "a network belongs to a group"
     assert device.group.environment is not None, "a group belongs to an environment"
     parent = device.group.environment.get_env_l2_network_device(name=name)
     if not isinstance(parent, type(device)):
         raise UnsupportedError(f"network '{name}' is no network of libvirt's")
     parent.bring_up()
-    return parent.bridge_name()
+    return parent
 
 
 def _links(device: LibvirtL2NetworkDevice) -> HostLinks:

@@ -136,6 +136,7 @@ def test_vlans_of_a_bridge_are_ports_of_others(lab: Lab, knows_vlans: bool) -> N
             vlan = links[f"{trunk}.{tag}"]
             assert (vlan["link"], vlan["linkinfo"]["info_data"]["id"]) == (trunk, tag)
             assert "UP" in vlan["flags"]
+            assert vlan["ifalias"] == "devops lab_trunk"
         assert links[f"{trunk}.100"]["master"] == public
         assert "master" not in links[f"{trunk}.101"]
     assert tagged_ping(lab, bridge=trunk, tag=100, address=public_address(lab))
