@@ -128,12 +128,16 @@ def test_a_machine_that_libvirt_refuses(beta: Place, exported: str, tmp_path: Pa
 def test_a_machine_type_that_is_not_here(beta: Place, exported: str, tmp_path: Path) -> None:
     def change(document: dict[str, Any]) -> None:
         node = document["environment"]["groups"][0]["nodes"][1]
-        node["domain_xml"] = node["domain_xml"].replace("pc-i440fx-7.2", "pc-imagined")
+        node["domain_xml"] = node["domain_xml"].replace("pc-i440fx-7.2", "imagined")
 
-    code, line = fails(beta, forge.forge(exported, tmp_path, manifest=change), exported)
+    export = forge.forge(exported, tmp_path, manifest=change)
+    code, line = fails(beta, export, exported)
     assert code == 4
-    assert "node 'node-2' is a pc-imagined" in line
+    assert "node 'node-2' is of machine type imagined" in line
     assert "--disks-only" in line
+    code, line = beta.refused("import-env", export, "--storage", exported, "--disks-only")
+    assert code == 8
+    assert "Install a QEMU that has it" in line
 
 
 def test_memory_that_qemu_refuses(beta: Place, exported: str, first: str, tmp_path: Path) -> None:

@@ -86,9 +86,11 @@ def _check_type(
             hypervisor.emulator, definition.architecture, machine, hypervisor.type
         )
     except libvirt.libvirtError as error:
-        what = f"node {node.name!r} is a {machine}: {error.get_error_message()}"
-        verdict = Verdict.AVOIDABLE if scene.has_memory else Verdict.BLOCKING
-        yield Finding("machine type", verdict, what, _DISKS_ONLY, _OPTIONS)
+        what = f"node {node.name!r} is of machine type {machine}: {error.get_error_message()}"
+        if scene.choices.disks_only:  # and the newest machine of its kind is asked for
+            yield Finding("machine type", Verdict.BLOCKING, what, "Install a QEMU that has it")
+        else:
+            yield Finding("machine type", Verdict.AVOIDABLE, what, _DISKS_ONLY, _OPTIONS)
 
 
 def _check_cpu(
