@@ -8,7 +8,9 @@ from pathlib import Path
 from devops_snapshot.remote import Remote, connect
 from devops_snapshot.store import Repository, verify
 
-from .model_world import Stored, check, export
+from . import model_world
+from .model_world import Stored, check
+from .place import CHUNK, export, make_file, noise, opened, restore
 from .turns import at_every_operation
 
 LATER = ("exports", "leases", "revoked")
@@ -33,9 +35,9 @@ def test_a_copy_is_a_repository_with_all_that_was_there_before(
     """Whenever it begins, also in the middle of an export that is complete when it ends."""
     copy = tmp_path / "copy"
     stored: dict[str, Stored] = {}
-    export(remote, [(1, 2)], stored)
+    model_world.export(remote, [(1, 2)], stored)
     for interrupted in at_every_operation(remote, lambda: copy_exports(directory, copy)):
-        export(interrupted, [(1, 3), (4,)], stored)
+        model_world.export(interrupted, [(1, 3), (4,)], stored)
         before = {path.stem for path in (copy / "exports").iterdir() if path.suffix == ".json"}
         copy_the_rest(directory, copy)
         with connect(f"file://{copy}") as copied:
@@ -44,3 +46,28 @@ def test_a_copy_is_a_repository_with_all_that_was_there_before(
             assert verify(Repository.open(copied), read_data=True).findings == []
             for export_id in there:
                 check(copied, export_id, stored[export_id])
+
+
+def test_a_repository_that_was_restored_from_an_older_copy(
+    repository: Repository, directory: Path, tmp_path: Path
+) -> None:
+    """Clients remember what is not there any more, and send it again."""
+    older, newer = (
+        make_file(tmp_path / name, 32 * CHUNK, {0: noise(32 * CHUNK, seed)})
+        for seed, name in enumerate(("older", "newer"))
+    )
+    export(repository, older)
+    copy_exports(directory, tmp_path / "copy")
+    copy_the_rest(directory, tmp_path / "copy")
+    lost, layers, _ = export(repository, older, newer)
+    shutil.copytree(tmp_path / "copy", tmp_path / "restored")
+    with opened(tmp_path / "restored") as restored:
+        export_id, again, _ = export(restored, older, newer)
+        assert again == layers
+        assert lost not in {entry.id for entry in restored.exports()}
+        assert verify(restored, read_data=True).findings == []
+        with restored.reading(export_id) as session:
+            for layer, file in zip(again, (older, newer), strict=True):
+                target = restore(session, layer, tmp_path / "target")
+                assert target.read_bytes() == file.read_bytes()
+                target.unlink()
