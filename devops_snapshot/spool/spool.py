@@ -26,7 +26,7 @@ from ..console import human_size
 from ..errors import ConflictError, DevopsError, FormatError
 from ..store import is_export_id
 from ..write_guard import held_open
-from .capture import Draft
+from .capture import CannotDetachError, Draft
 from .guard import allow_many_files, leave_guard
 from .job import Job, sync_directory, write_whole
 from .receipts import Receipt, find_receipt, leave_receipt, receipts
@@ -74,11 +74,11 @@ class Spool:
 
         :param job: what is known of it; its directory is the one it gets here
         :param fill: takes the files, and returns the manifest
-        :raises CannotDetachError: a file cannot be taken
+        :raises CannotDetachError: a file cannot be taken, or the disk is full
         :raises SpoolFullError: there is no room for it
         """
         self._make()
-        with self._owned(job) as is_mine:
+        with _writing_to(self.directory), self._owned(job) as is_mine:
             if not is_mine:
                 raise ConflictError(f"somebody else is making {job.id} in {self.directory}")
             draft = Draft(self.directory / f".{job.id}")
@@ -90,8 +90,15 @@ class Spool:
                 raise
 
     def remove(self, job: Job, receipt: Receipt) -> None:
-        """Let a job go, and say what became of it."""
-        leave_receipt(self._receipts, receipt)
+        """Let a job go, and say what became of it.
+
+        :raises OSError: the disk is so full that this cannot be said; it stays, without its files
+        """
+        try:
+            leave_receipt(self._receipts, receipt)
+        except OSError:
+            shutil.rmtree(job.files, ignore_errors=True)  # which may give it the room
+            leave_receipt(self._receipts, receipt)
         gone = self.directory / f"{_GONE}{job.id}"
         with suppress(FileNotFoundError):
             (self.directory / job.id).rename(gone)
@@ -127,11 +134,11 @@ class Spool:
     @contextmanager
     def seen_to_send(self, job: Job) -> Iterator[None]:
         """Inside, all can see what the worker, which calls this, is at."""
-        self._worker.write_text(job.id)
+        self._say(job.id)
         try:
             yield
         finally:
-            self._worker.write_text("")
+            self._say("")
 
     def is_being_sent(self, job: Job) -> bool:
         """Whether the worker is at it right now."""
@@ -206,6 +213,10 @@ class Spool:
             self._make_room_for(job)
             return self._admit(job)
 
+    def _say(self, what: str) -> None:
+        with suppress(OSError):  # the disk is full
+            self._worker.write_text(what)
+
     def _listed(self) -> Iterator[Path]:
         with suppress(FileNotFoundError):
             for path in self.directory.iterdir():
@@ -258,6 +269,17 @@ class Spool:
         with (self.directory / "lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+@contextmanager
+def _writing_to(spool: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CannotDetachError(
+            f"nothing can be written to the spool {spool}: {error.strerror}",
+            hint="Free room there, or let the worker do so",
+        ) from error
 
 
 @contextmanager

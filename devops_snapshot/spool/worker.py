@@ -20,6 +20,7 @@ from .spool import Spool
 log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 2.0
+_PUT_OFF_SECONDS = 30.0
 _FIRST = {"failed": 0, "error": 0, "": 1}  # outcomes; then all others
 
 
@@ -38,6 +39,7 @@ class Worker:
     tell: Callable[[str], object] = log.info
     duty: AbstractContextManager[object] = field(default_factory=nullcontext)
     sleep: Callable[[float], None] = time.sleep
+    _put_off: dict[str, float] = field(default_factory=dict, init=False)
 
     def run(self, *, once: bool = False) -> bool:
         """Work until interrupted.
@@ -88,24 +90,30 @@ class Worker:
                     log.warning("Export %s cannot be guarded: %s", job.id, error)
 
     def _is_ready(self, job: Job, once: bool) -> bool:
-        return once or Tries.of(job).after <= time.time()
+        after = max(Tries.of(job).after, self._put_off.get(job.id, 0.0))
+        return once or after <= time.time()
 
     def _send(self, job: Job) -> None:
         with self.spool.sending(job) as is_mine:
             if not is_mine:
                 return
             try:
-                with self.spool.seen_to_send(job):
-                    receipt = send(job, progress=self.progress, rate=self.rate)
-            except DevopsError as error:
-                tries = Tries.of(job).and_another(str(error), now=time.time())
-                tries.write(job)
-                self.tell(
-                    f"{job.id} of {job.environment} was not sent (try {tries.number}): {error}"
-                )
-            else:
-                self.spool.remove(job, receipt)
-                self.tell(_told(job, receipt))
+                self._try(job)
+            except OSError as error:  # of this host's own disk, which may be full
+                self._put_off[job.id] = time.time() + _PUT_OFF_SECONDS
+                self.tell(f"{job.id} of {job.environment} stays for now: {error}")
+
+    def _try(self, job: Job) -> None:
+        try:
+            with self.spool.seen_to_send(job):
+                receipt = send(job, progress=self.progress, rate=self.rate)
+        except DevopsError as error:
+            tries = Tries.of(job).and_another(str(error), now=time.time())
+            self.tell(f"{job.id} of {job.environment} was not sent (try {tries.number}): {error}")
+            tries.write(job)
+        else:
+            self.spool.remove(job, receipt)
+            self.tell(_told(job, receipt))
 
 
 def _urgency(job: Job) -> tuple[int, float]:

@@ -48,13 +48,20 @@ class Host:
             path.write_bytes(noise(size, 100 * seed + number))
         return paths
 
-    def detach(self, paths: Sequence[Path], *, outcome: str = "", environment: str = "env") -> Job:
+    def detach(
+        self,
+        paths: Sequence[Path],
+        *,
+        outcome: str = "",
+        environment: str = "env",
+        sealed: bool = True,
+    ) -> Job:
         """What ``export-env --detach`` does once it knows the files."""
         manifest = _manifest(paths)
 
         def fill(draft: Draft) -> bytes:
             names = [str(path) for path in paths]
-            draft.take(names, sealed=frozenset(names))
+            draft.take(names, sealed=frozenset(names if sealed else ()))
             return manifest.to_json()
 
         job = Job(
