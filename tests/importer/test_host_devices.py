@@ -23,6 +23,7 @@ def places(clean_hosts: Bed) -> Iterator[tuple[Place, Place]]:
     yield both
     for place in both:
         place.host.run(["ip", "link", "del", "br-lan"])
+    both[1].host.run(["ip", "link", "del", "nic"], check=False)
 
 
 def plan(place: Place, storage: str, *options: str) -> tuple[int, dict[str, list[tuple[str, str]]]]:
@@ -32,6 +33,7 @@ def plan(place: Place, storage: str, *options: str) -> tuple[int, dict[str, list
     )
     found: dict[str, list[tuple[str, str]]] = {}
     for finding in json.loads(done.stdout)["findings"]:
+        assert finding["result"] in ("ok", "note") or finding["remedy"]
         found.setdefault(finding["subject"], []).append((finding["result"], finding["found"]))
     return done.returncode, found
 
@@ -44,6 +46,9 @@ def test_what_is_of_the_host_is_told_before(places: tuple[Place, Place], tmp_pat
     code, found = plan(beta, storage)
     assert code == 0
     assert ("note", "network 'all_lan' is the bridge br-lan of this host") in found["host devices"]
+    gone = "network 'admin' is not joined to nic, which is not there"
+    assert ("note", gone) in found["host devices"]
+    beta.host.run(["ip", "link", "add", "nic", "type", "bridge"])
     assert [result for result, _ in found["huge pages"]] == ["note"]
     code, found = plan(beta, storage, "--start")
     assert code == 4
@@ -58,3 +63,57 @@ def test_what_is_of_the_host_is_told_before(places: tuple[Place, Place], tmp_pat
     finally:
         beta.host.run(["ip", "link", "add", "br-lan", "type", "bridge"])
     assert beta.is_empty()
+    check_what_is_taken(alpha, storage)
+    check_what_is_taken_elsewhere(beta, storage, alpha)
+
+
+def check_what_is_taken(place: Place, storage: str) -> None:
+    """By the environment itself, which is there still."""
+    code, found = plan(place, storage)
+    assert code == 4
+    assert found["environment"] == [
+        ("needs an option", "an environment 'all' is in the database already")
+    ]
+    some = {
+        "domains": "a domain 'all_server' is there already",
+        "networks": "a network 'all_admin' is there already",
+        "network filters": "a network filter 'all_admin' is there already",
+        "subnets": "address pool 10.79.0.0/24 belongs to environment 'all'",
+    }
+    for subject, what in some.items():
+        assert ("needs an option", what) in found[subject]
+    [result, card], *_ = found["MAC addresses"]
+    assert result == "needs an option"
+    assert card.endswith(" is in the database already, of node 'server'")
+    assert found["networks"][-1][1].startswith("and ")
+    assert found["networks"][-1][1].endswith(" more like that")
+    assert plan(place, storage, "--name", "other", "--isolated")[0] == 0
+
+
+def check_what_is_taken_elsewhere(place: Place, storage: str, origin: Place) -> None:
+    """A UUID by another domain, a subnet by another network, and by a route in part."""
+    uuid = origin.host.connection.lookupByName("all_server").UUIDString()
+    connection = place.host.connection
+    domain = connection.defineXML(
+        f"<domain type='qemu'><name>else</name><uuid>{uuid}</uuid><memory>4096</memory>"
+        "<os><type>hvm</type></os></domain>"
+    )
+    network = connection.networkDefineXML(
+        "<network><name>wide</name><bridge name='br-wide'/>"
+        "<ip address='10.79.0.1' netmask='255.255.0.0'/></network>"
+    )
+    for command in ("addr add 10.78.0.1/15 dev nic", "link set nic up"):
+        place.host.run(["ip", *command.split()])
+    try:
+        code, found = plan(place, storage)
+    finally:
+        domain.undefine()
+        network.undefine()
+    assert code == 4
+    told = f"UUID {uuid} of node 'server' belongs to 'else'"
+    assert found["domains"] == [("needs an option", told)]
+    told = "network 'all_admin' (10.79.0.1/24) overlaps with 'wide' (10.79.0.1/16)"
+    assert ("needs an option", told) in found["subnets"]
+    told = "'all_admin' (10.79.0.0/24) overlaps with the route to 10.78.0.0/15 by nic"
+    assert ("note", told) in found["host routes"]
+    assert ("note", "network 'admin' is joined to nic of this host") in found["host devices"]
