@@ -7,7 +7,8 @@ import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,23 +68,41 @@ def test_a_damaged_chunk(beta: Place, exported: str, first: str) -> None:
     assert "damaged" in line
 
 
-def test_a_pool_that_takes_no_more(beta: Place, exported: str, first: str) -> None:
-    """Noticed while files are made: there is space, but there are no inodes."""
+@contextmanager
+def small_pool(beta: Place, options: str) -> Iterator[None]:
+    """A storage pool ``small``, which stays empty."""
     small = beta.host.directory / "small"
     small.mkdir()
-    beta.host.run(["mount", "-t", "tmpfs", "-o", "size=400m,nr_inodes=5", "none", str(small)])
+    beta.host.run(["mount", "-t", "tmpfs", "-o", options, "none", str(small)])
     define = ["virsh", "-c", beta.host.uri, "pool-create-as", "small", "dir", "--target"]
     beta.host.run([*define, str(small)])
     try:
-        code, line = fails(beta, first, exported, "--pool", "small")
+        yield
         pool = beta.host.connection.storagePoolLookupByName("small")
         pool.refresh()
         assert not pool.listVolumes()
     finally:
         beta.host.run(["virsh", "-c", beta.host.uri, "pool-destroy", "small"])
         beta.host.run(["umount", str(small)])
+        small.rmdir()
+
+
+def test_a_pool_that_takes_no_more(beta: Place, exported: str, first: str) -> None:
+    """Noticed while files are made: there is space, but there are no inodes."""
+    with small_pool(beta, "size=400m,nr_inodes=5"):
+        code, line = fails(beta, first, exported, "--pool", "small")
     assert code == 6
     assert "No space left" in line
+
+
+def test_a_pool_without_room(beta: Place, exported: str, first: str) -> None:
+    """Noticed before anything is fetched."""
+    with small_pool(beta, "size=1m"):
+        code, line = fails(beta, first, exported, "--pool", "small")
+    assert code == 8
+    assert "1.0 MiB free in 'small', " in line
+    assert " to be written" in line
+    assert "put it into another storage pool with --pool" in line
 
 
 def test_a_subnet_that_the_host_uses_itself(beta: Place, exported: str, first: str) -> None:
@@ -138,6 +157,36 @@ def test_a_machine_type_that_is_not_here(beta: Place, exported: str, tmp_path: P
     code, line = beta.refused("import-env", export, "--storage", exported, "--disks-only")
     assert code == 8
     assert "Install a QEMU that has it" in line
+
+
+def test_a_host_that_is_not_what_is_wanted(beta: Place, exported: str, tmp_path: Path) -> None:
+    """A CPU, an architecture, later versions, and as much memory as it has."""
+    meminfo = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    there = sum(int(meminfo[key].split()[0]) for key in ("MemTotal", "SwapTotal"))
+
+    def change(document: dict[str, Any]) -> None:
+        document["host"] |= {"libvirt_version": 99_000_000, "qemu_version": 99_000_000}
+        first, second = document["environment"]["groups"][0]["nodes"]
+        for snapshot in first["snapshots"]:
+            snapshot["xml"] = snapshot["xml"].replace(">qemu64<", ">Cascadelake-Server<")
+        second["domain_xml"] = second["domain_xml"].replace('arch="x86_64"', 'arch="s390x"')
+        for node in (first, second):
+            half = f'unit="KiB">{there // 2}<'
+            node["domain_xml"] = node["domain_xml"].replace('unit="KiB">131072<', half)
+
+    export = forge.forge(exported, tmp_path, manifest=change)
+    arguments = ("import-env", export, "--storage", exported, "--dry-run", "--json")
+    done = beta.host.dos(*arguments, check=False)
+    assert done.returncode == 8
+    found = [(f["result"], f["found"]) for f in json.loads(done.stdout)["findings"]]
+    uri = beta.host.uri
+    assert ("cannot", f"{uri} cannot run guests of type qemu on s390x") in found
+    [(_, cpu)] = [finding for finding in found if "lacks: Cascadelake-Server" in finding[1]]
+    assert cpu.startswith("node 'node-1' at ")
+    assert ("needs an option", cpu) in found
+    notes = [what for result, what in found if result == "note"]
+    assert sum("99.0.0 where it was exported" in what for what in notes) == 2
+    assert any(what.startswith("guests may fill ") and " are free" in what for what in notes)
 
 
 def test_memory_that_qemu_refuses(beta: Place, exported: str, first: str, tmp_path: Path) -> None:
