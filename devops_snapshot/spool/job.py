@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -53,6 +54,11 @@ class Job:
     @property
     def keep(self) -> timedelta | None:
         return None if self.keep_seconds is None else timedelta(seconds=self.keep_seconds)
+
+    @property
+    def user(self) -> str:
+        """Whose it is, by name, or by number where there is none."""
+        return user_name(self.uid)
 
     @property
     def is_dispensable(self) -> bool:
@@ -139,6 +145,14 @@ class Tries:
     @property
     def may_begin(self) -> datetime:
         return datetime.fromtimestamp(self.after, timezone.utc)
+
+
+def user_name(uid: int) -> str:
+    """Of a user of this host."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -90,6 +90,7 @@ def test_a_user_of_libvirts_group(bed: Bed, host: Host, tmp_path: Path) -> None:
             wait(lambda: status(ann)[0]["tries"])
             assert "was tried 1 time: " in bob.dos("export-status")
             assert "another user's" in bob.refused("export-status", "--drop", export_id)[1]
+            assert status(bob)[0]["user"] == GAMES.name
             [local] = json.loads(ann.dos("list-exports", "--local", "--json"))
             assert (local["id"], local["environment"]) == (export_id, NAME)
             tmp_path.joinpath("repository").unlink()

@@ -81,6 +81,7 @@ def document(waiting: Waiting) -> dict[str, Any]:
     return {
         "id": job.id,
         "environment": job.environment,
+        "user": job.user,
         "storage": job.storage,
         "snapshots": list(job.snapshots),
         "test": job.test or None,

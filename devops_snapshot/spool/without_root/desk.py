@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import pwd
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from ...errors import ConflictError, DevopsError, UnsupportedError
 from ...manifest import Manifest
 from ...manifest.check import check_manifest
 from ...remote.url import parse
+from ..job import user_name
 from ..parcel import Parcel, take_in
 from ..queue import OpenQueue, Overview
 from ..spool import Spool
@@ -31,10 +31,7 @@ class Asker:
 
     @property
     def name(self) -> str:
-        try:
-            return pwd.getpwuid(self.uid).pw_name
-        except KeyError:
-            return f"user {self.uid}"
+        return user_name(self.uid)
 
 
 @dataclass(frozen=True)
