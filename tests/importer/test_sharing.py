@@ -12,7 +12,7 @@ import pytest
 from tests.bed import Bed
 from tests.journey.scenario import NAME, NODES, Place
 
-DISK = 32  # MiB, the part of the disks that is written to
+DISK = 6  # MiB, the part of the disks that is written to
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def siblings(bed: Bed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sib
     storage = f"file://{tmp_path_factory.mktemp('siblings')}/repository"
     alpha.create()
     exports, digests = [], {}
-    for offset in (8, 16):
+    for offset in (2, 4):
         for node in NODES:
             alpha.guest(node).fill_disk(mebibytes=2, offset=offset)
         export = alpha.export(storage=storage)["id"]

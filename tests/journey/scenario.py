@@ -41,9 +41,12 @@ class Place:
         assert line.startswith("Error: "), done.stderr
         return done.returncode, line
 
-    def create(self, name: str = NAME, *, boot: bool = True) -> None:
-        """The two nodes of the bed's template, booted, or off and with no system to boot."""
-        env = template_env(self.host, name=name, system=boot)
+    def create(self, name: str = NAME, *, boot: bool = True, **env: str) -> None:
+        """The two nodes of the bed's template, booted, or off and with no system to boot.
+
+        :param env: other variables of the template
+        """
+        env |= template_env(self.host, name=name, system=boot)
         self.dos("create-env", str(two_nodes(self.host)), **env)
         if boot:
             self.dos("start", name)

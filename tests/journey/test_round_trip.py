@@ -105,7 +105,7 @@ def trip(bed: Bed, request: pytest.FixtureRequest) -> Iterator[Trip]:
 
 
 def travel(alpha: Place, beta: Place, storage: str, *, talking: Sequence[str]) -> Trip:
-    alpha.create(boot=bool(talking))
+    alpha.create(boot=bool(talking), CDROM_BUS="ide")
     if not talking:
         alpha.dos("start", "trip")
     early = {}

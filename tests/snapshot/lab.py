@@ -90,7 +90,7 @@ class Lab:
 
     def _build(self) -> None:
         """Define all, boot two guests, and take the snapshot ``base``."""
-        iso = {"name": "iso", "source_image": str(guest_iso()), "device": "cdrom", "bus": "ide"}
+        iso = {"name": "iso", "source_image": str(guest_iso()), "device": "cdrom", "bus": "scsi"}
         iso["format"] = "raw"
         builder = Builder(self.host, use_host_cpu=True)
         builder.base_image(source_image=str(self._image()))
