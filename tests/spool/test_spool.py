@@ -156,6 +156,24 @@ def test_nobody_writes_to_what_waits(host: Host) -> None:
     assert soon(lambda: writes(path))
 
 
+def test_after_a_restart_of_the_host_the_worker_keeps_writers_away(host: Host) -> None:
+    [path] = host.make_files(1, count=1)
+    waiting = host.detach([path])
+    if not waiting.linked:
+        pytest.skip("this file system makes clones")
+    host.repository.write_text("in the way")
+    guard = subprocess.run(["pgrep", "-f", str(waiting.directory)], capture_output=True, check=True)
+    os.kill(int(guard.stdout), signal.SIGKILL)
+    assert soon(lambda: writes(path))
+
+    def look(_seconds: float) -> None:
+        assert not writes(path)
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        Worker(host.spool, sleep=look).run()
+
+
 def test_files_of_another_file_system_stay(host: Host) -> None:
     shm = Path("/dev/shm") / f"devops_snapshot-{os.getpid()}"
     if shm.parent.stat().st_dev == host.directory.stat().st_dev:
