@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
+from rich.progress import TimeRemainingColumn
 
 from devops_snapshot.console import DevopsCommand, human_size, progress_bars
 
@@ -62,3 +68,32 @@ def test_progress_is_silent_without_a_terminal(capfd: pytest.CaptureFixture[str]
         task = progress.add_task("sending", total=100)
         progress.advance(task, 100)
     assert capfd.readouterr() == ("", "")
+
+
+def test_progress_on_a_terminal_tells_rate_and_remaining_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr(TimeRemainingColumn, "max_refresh", None)  # else after half a second
+    reading, writing = os.openpty()
+    with os.fdopen(writing, "w") as terminal, monkeypatch.context() as patch:
+        patch.setattr("sys.stderr", terminal)
+        with progress_bars() as progress:
+            task = progress.add_task("fetching", total=8 << 20)
+            for _ in range(3):
+                progress.advance(task, 1 << 20)
+                time.sleep(0.01)
+            progress.refresh()
+    shown = "".join(all_of(reading))
+    assert "fetching" in shown
+    assert "3.0/8.0 MiB" in shown
+    assert re.search(r"\d [kMG]?B/s", shown)
+    assert re.search(r"\d:\d\d:\d\d", shown)
+
+
+def all_of(screen: int) -> Iterator[str]:
+    """What a terminal has shown that is closed at its other end."""
+    with os.fdopen(screen, "rb", buffering=0) as file, suppress(OSError):
+        while block := file.read(1 << 16):
+            yield block.decode(errors="replace")

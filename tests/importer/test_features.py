@@ -135,10 +135,11 @@ def test_copies_tell_the_same_of_themselves(origin: Origin, beta: Lab) -> None:
         beta.dos("erase", name)
     assert beta.is_empty()
     arguments = ("import-env", "latest:all", "--storage", origin.storage, "--define-only")
-    beta.dos(*arguments, "--pool", "default")
+    elsewhere = ("--connection", beta.host.uri, "--pool", "default")
+    beta.dos(*arguments, *elsewhere, CONNECTION_STRING="qemu+tcp://nowhere.invalid/system")
     assert filters(beta) == origin.seen.filters
-    elsewhere = export(beta, origin.storage, "all")
-    assert origin.unlike(elsewhere, beta.host.pool_dir, "overlay", "memory") == []
+    moved = export(beta, origin.storage, "all")
+    assert origin.unlike(moved, beta.host.pool_dir, "overlay", "memory") == []
 
 
 def test_a_bond_of_ten_machines(alpha: Lab, beta: Lab, storage: str, tmp_path: Path) -> None:

@@ -63,6 +63,14 @@ def test_what_is_of_the_host_is_told_before(places: tuple[Place, Place], tmp_pat
     finally:
         beta.host.run(["ip", "link", "add", "br-lan", "type", "bridge"])
     assert beta.is_empty()
+    beta.host.run(["ip", "link", "del", "nic"])
+    beta.dos("import-env", "latest", "--storage", storage, "--define-only")
+    for place in places:
+        definition = place.host.connection.lookupByName("all_server").XMLDesc()
+        assert "<hugepages/>" in definition
+    beta.dos("erase", "all")
+    assert beta.is_empty()
+    beta.host.run(["ip", "link", "add", "nic", "type", "bridge"])
     check_what_is_taken(alpha, storage)
     check_what_is_taken_elsewhere(beta, storage, alpha)
 
