@@ -24,6 +24,7 @@ from django.test import override_settings
 import tests.devops.databases  # noqa: F401 # sets Django up
 from devops_snapshot.errors import ConflictError, DevopsError, NotFoundError
 from devops_snapshot.manifest import Manifest
+from devops_snapshot.shell import main
 from devops_snapshot.spool import (
     AskedQueue,
     CannotDetachError,
@@ -367,6 +368,23 @@ def test_sockets_of_others(office: Office) -> None:
         office.queue.check()
     with office.open():
         office.queue.check()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--spool", "/proc/nothing"), "the spool /proc/nothing cannot be made"),
+        (("--group", "nobody's"), "there is no group"),
+        (("--storage", "nonsense"), "Storage URL 'nonsense'"),
+    ],
+)
+def test_workers_that_cannot_begin(
+    options: tuple[str, ...], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They do not say before that they have begun."""
+    assert main(["export-worker", "--spool", str(tmp_path), *options]) != 0
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"Error: {told}")
 
 
 def killed_at(number: int, office: Office, ready: Any) -> None:

@@ -16,7 +16,7 @@ from ...console import DevopsCommand
 from ...errors import DevopsError, NotFoundError, StorageError
 from ...importer.target import Target
 from ...remote.url import parse
-from ...spool import GROUP, Desk, Spool, Worker, group_id, listening, worker_socket
+from ...spool import GROUP, Desk, Worker, group_id, listening, worker_socket
 from ..arguments import showing_progress
 from ..quantities import size
 from ..spool import add_spool_argument, spool_named
@@ -74,15 +74,21 @@ class Command(DevopsCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         spool = spool_named(options["spool"])
-        storages = _storages(options["storage"])
+        desk = Desk(
+            spool,
+            _storages(options["storage"]),
+            Target.of_this_host().connection_string,
+            tell=self.stderr.write,
+        )
         group = _group(options["group"])
+        listens = os.geteuid() == 0 and not options["once"]
         with showing_progress() as progress:
             worker = Worker(
                 spool,
                 rate=options["bwlimit"],
                 progress=progress,
                 tell=self.stderr.write,
-                duty=self._duty(spool, storages, group, options),
+                duty=self._duty(desk, group, listens=listens, eager=options["eager"]),
             )
             if not worker.run(once=options["once"]):
                 raise StorageError(
@@ -90,29 +96,27 @@ class Command(DevopsCommand):
                 )
 
     @contextmanager
-    def _duty(
-        self, spool: Spool, storages: list[str], group: int | None, options: dict[str, Any]
-    ) -> Iterator[None]:
-        self.stderr.write(f"Sending what is in {spool.directory}")
+    def _duty(self, desk: Desk, group: int | None, *, listens: bool, eager: bool) -> Iterator[None]:
+        self.stderr.write(f"Sending what is in {desk.spool.directory}")
         with ExitStack() as stack:
-            if os.geteuid() == 0 and not options["once"]:
-                self._listen(stack, spool, storages, group)
-            if not options["eager"]:
-                _give_way()  # whoever asks is not to wait: threads of the listener do not
+            if listens:
+                self._listen(stack, desk, group)
+            if not eager:
+                _give_way()  # threads that answer do not: guests may stand still for them
             yield
 
-    def _listen(
-        self, stack: ExitStack, spool: Spool, storages: list[str], group: int | None
-    ) -> None:
+    def _listen(self, stack: ExitStack, desk: Desk, group: int | None) -> None:
         """Where that cannot be, the exports that are there are sent all the same."""
-        uri = Target.of_this_host().connection_string
-        desk = Desk(spool, storages, uri, tell=self.stderr.write)
         try:
             stack.enter_context(listening(worker_socket(), desk.answer, group=group))
         except DevopsError as error:
             self.stderr.write(f"WARNING: Users without root cannot detach exports: {error}")
             return
-        places = ", ".join(storages) or "no storage node: none is named by --storage"
+        if group is None:
+            self.stderr.write(
+                f"WARNING: Only root may ask: there is no group {GROUP!r}, see --group"
+            )
+        places = ", ".join(desk.storages) or "none: --storage names them"
         self.stderr.write(f"Listening at {worker_socket()}, for exports to {places}")
 
 
