@@ -31,6 +31,10 @@ def host(tmp_path: Path) -> Iterator[Host]:
     shutil.rmtree(tmp_path / "spool", ignore_errors=True)  # so that guards end
 
 
+def has_begun(repository: Path) -> bool:
+    return any(path.stat().st_size for path in repository.glob("leases/*/unfinished-*"))
+
+
 @contextmanager
 def sending(host: Host, *options: str) -> Iterator[Path]:
     """``/proc/<pid>`` of a worker in the midst of it."""
@@ -38,11 +42,12 @@ def sending(host: Host, *options: str) -> Iterator[Path]:
     command = ["export-worker", "--once", "--spool", place, "--bwlimit=9K", *options]
     process = PROCESSES.Process(target=main, args=(command,))
     process.start()
+    worker = Path(f"/proc/{process.pid}")
     try:
-        while not any(x.stat().st_size for x in host.repository.glob("leases/*/unfinished-*")):
+        while len(list(worker.glob("task/*"))) == 1 or not has_begun(host.repository):
             assert process.is_alive()
             time.sleep(0.05)
-        yield Path(f"/proc/{process.pid}")
+        yield worker
     finally:
         process.kill()
         process.join()
