@@ -167,6 +167,22 @@ def test_it_comes_back(lab: Lab, beta: Place) -> None:
     assert beta.is_empty()
 
 
+def test_no_room_for_the_layer_cache(lab: Lab) -> None:
+    """It does not lie beside the storage pool, which has room."""
+    host = lab.beta.host
+    small = host.home / "small"
+    small.mkdir()
+    host.run(["mount", "-t", "tmpfs", "-o", "size=512k,mode=777", "none", str(small)])
+    try:
+        command = ("import-env", lab.export, "--storage", lab.storage)
+        code, line = lab.beta.refused(*command, XDG_CACHE_HOME=str(small))
+    finally:
+        host.run(["umount", str(small)])
+    assert code == 8
+    assert f" KiB free in {small}/devops_snapshot, " in line
+    assert "let XDG_CACHE_HOME name another directory" in line
+
+
 def test_the_same_through_ssh(lab: Lab) -> None:
     lab.bring(lab.far)
     lab.check(lab.far)
