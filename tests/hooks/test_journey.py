@@ -111,7 +111,11 @@ def worker(place: Place, *options: str) -> Iterator[None]:
     with place.host.popen(command, stdout=subprocess.DEVNULL) as process:
         try:
             assert process.stderr is not None
-            assert process.stderr.readline().startswith("Sending what is in ")
+            said = ""
+            while "Sending what is in " not in said:
+                line = process.stderr.readline()
+                assert line, said
+                said += line
             yield
         finally:
             process.kill()
