@@ -96,6 +96,12 @@ def check_what_is_taken(place: Place, storage: str) -> None:
     assert found["networks"][-1][1].startswith("and ")
     assert found["networks"][-1][1].endswith(" more like that")
     assert plan(place, storage, "--name", "other", "--isolated")[0] == 0
+    done = place.host.dos("import-env", "latest", "--storage", storage, "--dry-run", check=False)
+    title, _, *rows = done.stdout.splitlines()
+    assert title.split() == ["CHECKED", "RESULT", "FOUND"]
+    assert [row.split("  ")[0] for row in rows] == [
+        subject for subject, findings in found.items() for _ in findings
+    ]
 
 
 def check_what_is_taken_elsewhere(place: Place, storage: str, origin: Place) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -164,6 +165,28 @@ def test_what_has_come_before_a_failure_stays(world: World) -> None:
         assert 0 < world.cache().missing(session, [world.one]) < SIZE // 3
     assert FEW < world.fetch(world.one) < SIZE * 3 // 4
     assert world.fetch(world.one) == 0
+    world.check()
+
+
+class Waiting(Quiet):
+    """An import that goes on when several layers have begun to come."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.most = 0
+
+    def advance(self, count: int) -> None:
+        deadline = time.monotonic() + 30
+        while self.most < 2 and time.monotonic() < deadline:
+            self.most = max(self.most, len(list(self._directory.glob("*.part"))))
+            time.sleep(0.005)
+
+
+def test_several_come_at_the_same_time(world: World) -> None:
+    waiting = Waiting(world.cache().workshop / "layers")
+    with world.session() as session:
+        world.cache().fetch(session, list(world.contents), waiting)
+    assert waiting.most >= 2
     world.check()
 
 
