@@ -319,6 +319,22 @@ def test_a_manifest_that_is_none(opened: Office) -> None:
         assert answer["refused"] == "FormatError"
 
 
+def test_half_a_request(opened: Office) -> None:
+    """Of a user who was killed."""
+    parcel = opened.parcel()
+    manifest = parcel.manifest.to_json()
+    request = TakeIn(id=parcel.id, storage=parcel.storage, sealed=tuple(range(7)))
+    text = request.model_dump_json().encode()
+    whole = struct.pack("!QQ", len(text), len(manifest)) + text + manifest
+    for size in (1, 20, len(whole) - len(manifest), len(whole) - 1):
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(opened.socket))
+            connection.sendall(whole[:size])
+    assert opened.queue.overview().waiting == ()
+    assert talk(opened, whole) == {}
+    assert opened.host.waiting() == [parcel.id]
+
+
 def test_those_who_hang_are_in_nobodys_way(office: Office) -> None:
     with office.open(patience=0.2):
         hanging = [socket.socket(socket.AF_UNIX) for _ in range(10)]
