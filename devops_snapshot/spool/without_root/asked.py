@@ -72,9 +72,10 @@ class AskedQueue:
 
     def overview(self) -> Overview:
         told = self._ask(TellAll())
+        directory = Path(told["directory"])
         return Overview(
-            Path(told["directory"]),
-            tuple(_waiting(one) for one in told["waiting"]),
+            directory,
+            tuple(_waiting(one, directory) for one in told["waiting"]),
             told["size"],
             told["limit"],
         )
@@ -135,6 +136,6 @@ class AskedQueue:
         )
 
 
-def _waiting(told: Mapping[str, Any]) -> Waiting:
-    job = Job.decode(told["job"].encode(), Path())
+def _waiting(told: Mapping[str, Any], directory: Path) -> Waiting:
+    job = Job.decode(told["job"].encode(), directory)
     return Waiting(job, Tries(**told["tries"]), told["is_being_sent"])

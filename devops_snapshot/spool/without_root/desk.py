@@ -88,14 +88,12 @@ class Desk:
         check_manifest(manifest)
         if any(file.layer for file in manifest.files):
             raise UnsupportedError("the manifest names layers, though nothing was sent yet")
-        keep = request.keep_seconds
+        keep, sealed = request.keep_seconds, set(request.sealed)
         return Parcel(
             id=request.id,
             storage=self._storage(request.storage),
             manifest=manifest,
-            sealed=frozenset(
-                file.path for n, file in enumerate(manifest.files) if n in set(request.sealed)
-            ),
+            sealed=frozenset(file.path for n, file in enumerate(manifest.files) if n in sealed),
             keep=None if keep is None else datetime.timedelta(seconds=keep),
         )
 
