@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from .. import snapshot as snapshots
+from ..errors import ConflictError
 from ..journey import recorded
 from ..manifest import Manifest
 from ..models import Export, StorageNode
@@ -33,11 +34,14 @@ def export(
     storage: str,
     wanted: Wanted = _ONE_OF_NOW,
     progress: Progress | None = None,
+    export_id: str | None = None,
 ) -> Export:
     """Export an environment into the repository at ``storage``.
 
     :param environment: a row of ``devops.Environment``
     :param storage: URL of the storage node; an empty place becomes a repository
+    :param export_id: of :func:`~devops_snapshot.store.new_export_id`, for one that somebody else
+        may have published by now; otherwise it gets one now
     :returns: the record: ``export_id``, bytes and times are filled in
     :raises DevopsError: recorded as failed; nothing was published
     """
@@ -51,13 +55,18 @@ def export(
             record.snapshots = list(selection.names)
             record.freeze_seconds = taken.longest_freeze if taken else None
             related = related_exports(repository, environment.name)
-            with repository.writing(related) as session, _counted(record, session):
+            writing = repository.writing(related, export_id=export_id)
+            with writing as session, _counted(record, session):
                 record.export_id = session.export_id
                 record.save()
                 manifest = _send(
                     environment, selection, wanted, session, record, progress or Quiet()
                 )
-                session.publish(manifest.to_json(), summarise(manifest), wanted.keep)
+                try:
+                    session.publish(manifest.to_json(), summarise(manifest), wanted.keep)
+                except ConflictError:
+                    if export_id is None or not repository.has_or_had(export_id):
+                        raise
     snapshots.tidy_up(environment.name)
     return record
 

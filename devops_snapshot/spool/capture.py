@@ -26,9 +26,12 @@ class CannotDetachError(UnsupportedError):
     """These files cannot leave their environment without being copied.
 
     :ivar snapshots: what was chosen, or taken, to be exported
+    :ivar export_id: that it was to have; whoever exports it now gives it that one, so that it does
+        not come twice if a worker has taken it in and could not say so
     """
 
     snapshots: tuple[str, ...] = ()
+    export_id: str | None = None
 
 
 @contextmanager

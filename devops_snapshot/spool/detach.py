@@ -49,7 +49,7 @@ def detach(environment: Any, *, storage: str, wanted: Wanted) -> Export:
                 try:
                     queue.take_in(_parcel(environment, selection, wanted, record))
                 except CannotDetachError as error:
-                    error.snapshots = selection.names
+                    error.snapshots, error.export_id = selection.names, record.export_id
                     raise
     snapshots.tidy_up(environment.name)
     return record

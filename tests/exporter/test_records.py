@@ -52,6 +52,29 @@ def test_a_record_says_what_was_done(alpha: Place, storage: str) -> None:
     assert record["storage_url"] == storage
 
 
+TWICE = """
+import sys
+import tests.devops.databases
+from devops_snapshot.devops.models import Environment
+from devops_snapshot.exporter import Wanted, export
+
+options = {"storage": sys.argv[1], "wanted": Wanted(definitions_only=True)}
+for export_id in (None, sys.argv[2] or None):
+    print(export(Environment.get(name="trip"), **options, export_id=export_id).export_id)
+"""
+
+
+def test_an_export_that_somebody_else_has_published(alpha: Place, storage: str) -> None:
+    """A worker that took it in, and was killed before it could say so."""
+    one, _ = alpha.host.python("-c", TWICE, storage, "").stdout.split()
+    other, same = alpha.host.python("-c", TWICE, storage, one).stdout.split()
+    assert same == one
+    exports = json.loads(alpha.dos("list-exports", "--storage", storage, "--json"))
+    assert len(exports) == 3
+    assert {one, other} <= {export["id"] for export in exports}
+    assert last_export(alpha)["state"] == "done"
+
+
 def test_a_time_below_the_minimum_age(alpha: Place, storage: str) -> None:
     command = ["export-env", "trip", "--definitions-only", "--storage", storage]
     short = alpha.host.dos(*command, "--keep", "90m").stderr

@@ -118,7 +118,7 @@ class Command(DevopsCommand):
                 wanted = replace(
                     wanted, names=error.snapshots, all_snapshots=False, with_current=False
                 )
-            return _exported(environment, url, wanted)
+            return _exported(environment, url, wanted, export_id=error.export_id)
         queue = queue_at(Path(record.spool))
         if queue is not None and not queue.has_worker():
             self.stderr.write(
@@ -149,9 +149,13 @@ def _contents(report: str) -> bytes:
         raise DevopsError(f"cannot read the test report {report!r}: {error.strerror}") from error
 
 
-def _exported(environment: Any, url: str, wanted: Wanted) -> Export:
+def _exported(
+    environment: Any, url: str, wanted: Wanted, *, export_id: str | None = None
+) -> Export:
     with showing_progress() as progress:
-        return export(environment, storage=url, wanted=wanted, progress=progress)
+        return export(
+            environment, storage=url, wanted=wanted, progress=progress, export_id=export_id
+        )
 
 
 def _names(given: str | None) -> list[str]:
