@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from blake3 import blake3
 
+import tests.devops.databases  # noqa: F401 # sets Django up
 from devops_snapshot.shell import main
 from devops_snapshot.store import JSON, FileSource, LayerKind
 from tests.manifest.real import document
