@@ -6,7 +6,7 @@ from pathlib import Path
 
 from django.core.management.base import CommandParser
 
-from ..errors import DevopsError
+from ..errors import DevopsError, UsageError
 from ..importer.target import Target
 from ..spool import (
     AskedQueue,
@@ -32,9 +32,14 @@ def add_spool_argument(parser: CommandParser) -> None:
 
 
 def spool_named(given: str | None) -> Spool:
-    """The spool of that directory, or of this host."""
+    """The spool of that directory, or of this host.
+
+    :raises UsageError: it is no directory's name
+    """
+    if given == "":  # an empty variable in a script must not mean another place
+        raise UsageError("--spool names no directory", hint="Without it, $DEVOPS_SPOOL counts")
     if given:
-        return Spool(Path(given))
+        return Spool(Path(given).absolute())
     return Spool(spool_directory(Target.of_this_host().directory))
 
 
@@ -48,8 +53,8 @@ def queue_named(given: str | None) -> Queue:
     spool = spool_named(given)
     if _is_closed(spool.directory):
         raise DevopsError(
-            f"{spool.directory} is not ours to look into",
-            hint="Without --spool, the worker is asked",
+            f"{spool.directory} is no directory that is ours to read and write",
+            hint="Without --spool, the worker is asked, or the storage pool's spool is taken",
         )
     return OpenQueue(spool)
 

@@ -20,6 +20,7 @@ from .capture import CannotDetachError
 from .parcel import Parcel
 from .place import spool_directory
 from .queue import OpenQueue, Queue
+from .room import limit_given
 from .spool import Spool
 from .without_root.asked import AskedQueue, NoWorkerError, worker_socket
 
@@ -60,6 +61,7 @@ def _queue_of(environment: Any) -> Queue:
 
     :raises CannotDetachError: libvirt is on another host, or the files are another user's and no
         worker answers
+    :raises UsageError: the settings of the spool make no sense
     """
     for group in environment.get_groups():
         if "connection_string" in group.driver.params:
@@ -71,6 +73,7 @@ def _queue_of(environment: Any) -> Queue:
                 )
             directory = pool_directory(group.driver)
             if are_ours(group.driver, directory):
+                limit_given()  # what makes no sense is told before guests stand still
                 return OpenQueue(Spool(spool_directory(directory)))
             return _queue_of_worker(directory)
     raise CannotDetachError(f"environment {environment.name!r} has no storage pool")

@@ -13,7 +13,7 @@ import pwd
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,10 @@ class Job:
                 fields[name] = tuple(fields[name])
             return cls(directory=directory, **fields)
         except (ValueError, TypeError, KeyError) as error:
-            raise FormatError(f"{directory}/job.json is damaged: {error!r}") from error
+            raise FormatError(
+                f"{directory}/job.json is damaged: {error!r}",
+                hint="'dos.py export-status --drop' gives it up",
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ class Tries:
     @classmethod
     def of(cls, job: Job) -> Tries:
         try:
-            return cls(**_mapping((job.directory / "tries.json").read_bytes()))
+            return cls(**_mapping(_tries_of(job).read_bytes()))
         except (FileNotFoundError, ValueError, TypeError):
             return cls()
 
@@ -140,11 +143,20 @@ class Tries:
         return replace(self, number=self.number + 1, error=error, after=now + wait)
 
     def write(self, job: Job) -> None:
-        write_whole(job.directory / "tries.json", json.dumps(asdict(self)).encode())
+        write_whole(_tries_of(job), json.dumps(asdict(self)).encode())
 
-    @property
-    def may_begin(self) -> datetime:
-        return datetime.fromtimestamp(self.after, timezone.utc)
+    @staticmethod
+    def forget(job: Job) -> None:
+        """Let it be as if none had been made."""
+        _tries_of(job).unlink(missing_ok=True)
+
+    def may_begin(self, now: float) -> bool:
+        """Whether the next may; nobody ever waits longer, so a clock that went back waits not."""
+        return not now < self.after <= now + _LONGEST_WAIT
+
+
+def _tries_of(job: Job) -> Path:
+    return job.directory / "tries.json"
 
 
 def user_name(uid: int) -> str:

@@ -131,10 +131,10 @@ class OpenQueue:
     def retry(self) -> None:
         for job in self.spool.jobs():
             if self._may_change(job):
-                Tries().write(job)
+                Tries.forget(job)
 
     def drop(self, export_id: str) -> None:
-        job = self._job(export_id)
+        job = self.spool.damaged(export_id) or self._job(export_id)
         if not self._may_change(job):
             raise ConflictError(f"{export_id} is another user's export")
         if not self.spool.drop(job, "dropped by a user"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -21,18 +22,29 @@ class SpoolFullError(StorageError):
 def limit_of(directory: Path) -> int:
     """Bytes that the spool may take: ``DEVOPS_SPOOL_LIMIT``, else half of its file system.
 
-    :raises UsageError: the setting is no number
+    :raises UsageError: see :func:`limit_given`
     """
-    given = settings.DEVOPS_SPOOL_LIMIT
-    if given:
-        try:
-            return int(given)
-        except ValueError:
-            raise UsageError(
-                f"DEVOPS_SPOOL_LIMIT is {given!r}, which is no number of bytes"
-            ) from None
+    given = limit_given()
+    if given is not None:
+        return given
     status = os.statvfs(directory)
     return status.f_blocks * status.f_frsize // _SHARE
+
+
+def limit_given() -> int | None:
+    """What ``DEVOPS_SPOOL_LIMIT`` says.
+
+    :raises UsageError: it is no number of bytes
+    """
+    given = settings.DEVOPS_SPOOL_LIMIT
+    if not given:
+        return None
+    if not re.fullmatch(r"\s*\d{1,18}\s*", str(given), re.ASCII):
+        raise UsageError(
+            f"DEVOPS_SPOOL_LIMIT is {given!r}, which is no number of bytes",
+            hint="100 GiB are 107374182400; without it, half of the file system is the limit",
+        )
+    return int(given)
 
 
 def size_of(jobs: Sequence[Job]) -> int:

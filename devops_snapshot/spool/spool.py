@@ -18,8 +18,9 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 
 from ..console import human_size
@@ -61,13 +62,23 @@ class Spool:
         for path in sorted(self._listed()):
             try:
                 found.append(Job.read(path))
-            except FileNotFoundError:  # sent meanwhile
-                continue
-            except FormatError as error:
-                if path not in self._told:
+            except (OSError, FormatError) as error:
+                if path.is_dir() and path not in self._told:  # else it was sent meanwhile
                     log.warning("%s", error)
                     self._told.add(path)
         return sorted(found, key=lambda job: (job.queued, job.id))
+
+    def damaged(self, export_id: str) -> Job | None:
+        """One that :meth:`jobs` leaves out, as root's; None: it is whole, or not there."""
+        directory = self.directory / export_id
+        if not is_export_id(export_id) or not self.has(export_id):
+            return None
+        try:
+            Job.read(directory)
+        except (OSError, FormatError):
+            now = datetime.now(timezone.utc)
+            return Job(export_id, directory, "", "", queued=now, snapshots=(), size=0)
+        return None
 
     def add(self, job: Job, fill: Callable[[Draft], bytes]) -> Job:
         """Take a job in.
@@ -77,9 +88,10 @@ class Spool:
         :raises CannotDetachError: a file cannot be taken, or the disk is full
         :raises SpoolFullError: there is no room for it
         """
-        self._make()
-        with _writing_to(self.directory), self._owned(job) as is_mine:
-            if not is_mine:
+        with ExitStack() as stack:
+            stack.enter_context(_writing_to(self.directory))
+            self._make()
+            if not stack.enter_context(self._owned(job)):
                 raise ConflictError(f"somebody else is making {job.id} in {self.directory}")
             draft = Draft(self.directory / f".{job.id}")
             try:
@@ -146,9 +158,19 @@ class Spool:
 
     @contextmanager
     def working(self) -> Iterator[bool]:
-        """Be the worker; yields whether there is no other."""
-        self._make()
-        with _held(self._worker) as is_mine:
+        """Be the worker; yields whether there is no other.
+
+        :raises DevopsError: there can be no spool
+        """
+        with ExitStack() as stack:
+            try:
+                self._make()
+                is_mine = stack.enter_context(_held(self._worker))
+            except OSError as error:
+                raise DevopsError(
+                    f"the spool {self.directory} cannot be used: {error.strerror}",
+                    hint="DEVOPS_SPOOL names another directory",
+                ) from error
             yield is_mine
 
     def has_worker(self) -> bool:
@@ -220,18 +242,12 @@ class Spool:
     def _listed(self) -> Iterator[Path]:
         with suppress(FileNotFoundError):
             for path in self.directory.iterdir():
-                if is_export_id(path.name):
+                if is_export_id(path.name) and path.is_dir():
                     yield path
 
     def _make(self) -> None:
-        try:
-            self.directory.parent.mkdir(parents=True, exist_ok=True)
-            self.directory.mkdir(mode=0o700, exist_ok=True)
-        except OSError as error:
-            raise DevopsError(
-                f"the spool {self.directory} cannot be made: {error.strerror}",
-                hint="DEVOPS_SPOOL names another directory",
-            ) from error
+        self.directory.parent.mkdir(parents=True, exist_ok=True)
+        self.directory.mkdir(mode=0o700, exist_ok=True)
 
     def _make_room_for(self, job: Job) -> None:
         """:raises SpoolFullError: what may go is not enough"""
@@ -278,7 +294,7 @@ def _writing_to(spool: Path) -> Iterator[None]:
     except OSError as error:
         raise CannotDetachError(
             f"nothing can be written to the spool {spool}: {error.strerror}",
-            hint="Free room there, or let the worker do so",
+            hint="Free room there, or let the worker do so; DEVOPS_SPOOL names another directory",
         ) from error
 
 

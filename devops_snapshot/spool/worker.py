@@ -90,8 +90,8 @@ class Worker:
                     log.warning("Export %s cannot be guarded: %s", job.id, error)
 
     def _is_ready(self, job: Job, once: bool) -> bool:
-        after = max(Tries.of(job).after, self._put_off.get(job.id, 0.0))
-        return once or after <= time.time()
+        is_put_off = self._put_off.get(job.id, 0.0) > time.monotonic()
+        return once or (Tries.of(job).may_begin(time.time()) and not is_put_off)
 
     def _send(self, job: Job) -> None:
         with self.spool.sending(job) as is_mine:
@@ -100,7 +100,7 @@ class Worker:
             try:
                 self._try(job)
             except OSError as error:  # of this host's own disk, which may be full
-                self._put_off[job.id] = time.time() + _PUT_OFF_SECONDS
+                self._put_off[job.id] = time.monotonic() + _PUT_OFF_SECONDS
                 self.tell(f"{job.id} of {job.environment} stays for now: {error}")
 
     def _try(self, job: Job) -> None:

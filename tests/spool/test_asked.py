@@ -389,7 +389,8 @@ def test_sockets_of_others(office: Office) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (("--spool", "/proc/nothing"), "the spool /proc/nothing cannot be made"),
+        (("--spool", "/proc/nothing"), "the spool /proc/nothing cannot be used"),
+        (("--spool", ""), "--spool names no directory"),
         (("--group", "nobody's"), "there is no group"),
         (("--storage", "nonsense"), "Storage URL 'nonsense'"),
     ],

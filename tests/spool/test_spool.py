@@ -19,16 +19,18 @@ import pytest
 from django.test import override_settings
 
 import tests.devops.databases  # noqa: F401 # sets Django up
-from devops_snapshot.errors import ConflictError
+from devops_snapshot.errors import ConflictError, NotFoundError, UsageError
 from devops_snapshot.remote import Remote, connect
 from devops_snapshot.spool import (
     CannotDetachError,
+    OpenQueue,
     SpoolFullError,
     Tries,
     Worker,
     job,
     receipts,
     sending,
+    spool_directory,
 )
 from devops_snapshot.store import Repository, delete_export, verify
 
@@ -109,6 +111,62 @@ def test_a_damaged_job_is_in_nobodys_way(host: Host, caplog: pytest.LogCaptureFi
     assert host.exports() == [other.id]
     assert host.waiting() == [damaged.id]
     assert sum(damaged.id in line for line in caplog.messages) == 1
+
+
+def test_a_damaged_job_can_be_given_up(host: Host) -> None:
+    queue = OpenQueue(host.spool)
+    for damage in ("{", None):
+        damaged = host.detach(host.make_files(1, count=1))
+        if damage:
+            (damaged.directory / "job.json").write_text(damage)
+        else:
+            (damaged.directory / "job.json").unlink()
+        assert not work(host)
+        with pytest.raises(ConflictError, match="another user's"):
+            OpenQueue(host.spool, uid=1).drop(damaged.id)
+        queue.drop(damaged.id)
+        assert host.waiting() == []
+    (host.spool.directory / damaged.id).touch()
+    assert work(host)
+    with pytest.raises(NotFoundError):
+        queue.drop(damaged.id)
+
+
+def test_a_clock_that_goes_back_puts_nothing_off(host: Host) -> None:
+    tries = Tries().and_another("away", now=1e9)
+    assert [tries.may_begin(1e9 + late) for late in (1, 29, 31)] == [False, False, True]
+    assert tries.may_begin(1e9 - 86400)
+    detached = host.detach(host.make_files(1, count=1))
+    Tries().and_another("away", now=time.time()).write(detached)
+    OpenQueue(host.spool).retry()
+    assert Tries.of(detached) == Tries()
+
+
+@pytest.mark.parametrize("place", ["spool", "~nobody-of-that-name/spool"])
+def test_a_spool_that_is_somewhere_else_for_each(place: str) -> None:
+    with (
+        override_settings(DEVOPS_SPOOL=place),
+        pytest.raises(UsageError, match=f"{place}', which is no absolute path"),
+    ):
+        spool_directory(Path("/pool"))
+
+
+@pytest.mark.parametrize("limit", ["10G", "-5", "1e9"])
+def test_a_limit_that_is_none(limit: str, host: Host) -> None:
+    with (
+        override_settings(DEVOPS_SPOOL_LIMIT=limit),
+        pytest.raises(UsageError, match="no number of bytes"),
+    ):
+        host.detach(host.make_files(1, count=1))
+    assert host.waiting() == []
+
+
+def test_where_there_can_be_no_spool_it_is_exported_at_once(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    paths = host.make_files(1, count=1)
+    host.spool.directory.touch()
+    with pytest.raises(CannotDetachError, match="File exists"):
+        host.detach(paths)
 
 
 DETACH = """

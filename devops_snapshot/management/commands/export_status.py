@@ -39,13 +39,13 @@ class Command(DevopsCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         queue = queue_named(options["spool"])
-        if options["drop"]:
+        if options["drop"] is not None:
             queue.drop(options["drop"])
             self.stderr.write(f"Dropped {options['drop']}: it was not sent")
         if options["retry"]:
             queue.retry()
-        while options["wait"] and queue.overview().waiting:
-            time.sleep(_LOOK_SECONDS)
+        if options["wait"]:
+            self._wait(queue)
         close_records()
         self._show(queue, as_json=options["json"])
 
@@ -71,8 +71,20 @@ class Command(DevopsCommand):
         used = f"{human_size(overview.size)} of {human_size(overview.limit)}"
         count = counted(len(overview.waiting), "export")
         self.stderr.write(f"{count} in {overview.directory}, which take {used}")
-        if not queue.has_worker():
-            self.stderr.write("WARNING: No worker runs on this host: start 'dos.py export-worker'")
+        self._warn_without_worker(queue)
+
+    def _wait(self, queue: Queue) -> None:
+        is_told = False
+        while queue.overview().waiting:
+            is_told = is_told or self._warn_without_worker(queue)
+            time.sleep(_LOOK_SECONDS)
+
+    def _warn_without_worker(self, queue: Queue) -> bool:
+        """Return whether that was needed."""
+        if queue.has_worker():
+            return False
+        self.stderr.write("WARNING: No worker runs on this host: start 'dos.py export-worker'")
+        return True
 
 
 def document(waiting: Waiting) -> dict[str, Any]:
