@@ -33,6 +33,7 @@ class Pipeline:
         self._wanted: deque[tuple[int, int]] = deque()
         self._received: dict[int, bytes] = {}
         self._failure: OSError | None = None
+        self._is_out_of_step = False
         self._arrived: Callable[[int], None] = lambda offset: None
 
     def write(self, parts: Iterable[tuple[int, bytes]], arrived: Callable[[int], None]) -> None:
@@ -65,7 +66,7 @@ class Pipeline:
 
     def _ask(self, command: int, offset: int, length: int, argument: int | bytes) -> None:
         while len(self._under_way) >= _DEPTH:
-            self._client._read_response()
+            self._await_one()
         self._raise_failure()
         number = self._client._async_request(self, command, self._handle, int64(offset), argument)
         self._under_way[number] = offset, length
@@ -75,17 +76,24 @@ class Pipeline:
         """Leave no answer behind that the next request would take for its own."""
         try:
             yield
-        except LOST:
-            raise  # there will be no answers, and what is still buffered may begin in the middle
         except BaseException:
-            self._await_all()
+            if not self._is_out_of_step:
+                self._await_all()
             raise
         self._await_all()
         self._raise_failure()
 
     def _await_all(self) -> None:
         while self._under_way:
+            self._await_one()
+
+    def _await_one(self) -> None:
+        """:raises Exception: one of ``LOST``; what is buffered then may begin in the middle"""
+        try:
             self._client._read_response()
+        except LOST:
+            self._is_out_of_step = True
+            raise
 
     def _raise_failure(self) -> None:
         if self._failure:
