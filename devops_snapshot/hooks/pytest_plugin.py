@@ -27,6 +27,7 @@ _OPTION = "--devops-export"
 _CHOICES = {"on-failure": "failure", "always": "always", "never": "never"}
 _PASSED = ("call", "passed")
 _DOS = (sys.executable, "-m", "devops_snapshot")
+_NAMELESS = 'nothing is exported: a marker devops_env("name") has to name an environment'
 
 
 class DevopsEnv:
@@ -50,10 +51,15 @@ class DevopsEnv:
 
     def add(self, *names: str) -> None:
         """From now on, the test has these, too."""
-        self.names += [name for name in names if name not in self.names]
+        for name in names:
+            if name not in self.names:
+                self.names.append(name)
 
 
 _environments = pytest.StashKey[DevopsEnv]()
+_is_running = pytest.StashKey[bool]()
+_has_failed = pytest.StashKey[bool]()
+"""By one of its subtests."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -83,6 +89,16 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 def devops_env(request: pytest.FixtureRequest) -> DevopsEnv:
     """The environments that are exported if the test fails; more can be added."""
     return _environments_of(request.node)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """What is reported inside is of a subtest."""
+    item.stash[_is_running], item.stash[_has_failed] = True, False
+    try:
+        return (yield)
+    finally:
+        item.stash[_is_running] = False
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -116,14 +132,15 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 def _when(config: pytest.Config) -> str:
-    chosen = config.getoption(_OPTION)
-    return _CHOICES[chosen] if chosen else os.environ.get("DEVOPS_EXPORT_ON", "never").lower()
+    chosen = config.getoption(_OPTION) or os.environ.get("DEVOPS_EXPORT_ON") or "never"
+    return _CHOICES.get(chosen.lower(), chosen)
 
 
 def _environments_of(item: pytest.Item) -> DevopsEnv:
     if _environments not in item.stash:
         marker = item.get_closest_marker("devops_env")
-        item.stash[_environments] = DevopsEnv([*marker.args] if marker else [])
+        item.stash[_environments] = DevopsEnv([])
+        item.stash[_environments].add(*(marker.args if marker else ()))
     return item.stash[_environments]
 
 
@@ -134,24 +151,56 @@ def _export(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestR
     settings = fuel_qa.Settings({**os.environ, "DEVOPS_EXPORT_ON": when}, _DOS, lines.append)
     names = [item.nodeid, item.name, getattr(item, "originalname", item.name)]
     environments = _environments_of(item).names
-    if not settings.storage or not environments or not settings.wants(report.failed, names):
+    is_nameless = not environments and item.get_closest_marker("devops_env") is not None
+    if not settings.storage or not settings.wants(report.failed, names):
+        return
+    if not (environments or is_nameless) or _is_of_subtest(item, report):
         return
     if settings.when == "failure" and is_run_again(item):
         LOG.info("%s has failed and is run again: only its last try is exported", item.nodeid)
         return
+    if is_nameless:
+        lines.append(_NAMELESS)
     told = _told(item, call, report)
     for environment in environments:
-        try:
-            export_id = fuel_qa.export(environment, told, settings, os.environ, lines.append)
-        except fuel_qa.NotExportedError as error:
-            lines.append(f"{environment} is not exported: {error}")
-        else:
-            lines.append(f"{environment} is exported as {export_id}")
-            lines.append(fuel_qa.import_command(export_id, settings.storage))
+        export_id = _exported(environment, told, settings, lines)
+        if export_id:
             item.user_properties.append((PROPERTY, export_id))
     for line in lines:
         LOG.info("%s", line)
     report.sections.append((SECTION, "\n".join(lines)))
+
+
+def _exported(
+    environment: object, told: dict[str, Any], settings: fuel_qa.Settings, lines: list[str]
+) -> str | None:
+    """Export one; returns the id of the export.
+
+    :param environment: as a test has written it
+    :param lines: what has become of it is added
+    """
+    if not isinstance(environment, str):
+        lines.append(f"{environment!r} is not exported: it is no name of an environment")
+        return None
+    try:
+        export_id = fuel_qa.export(environment, told, settings, os.environ, lines.append)
+    except fuel_qa.NotExportedError as error:
+        lines.append(f"{environment} is not exported: {error}")
+        return None
+    lines.append(f"{environment} is exported as {export_id}")
+    lines.append(fuel_qa.import_command(export_id, settings.storage))
+    return export_id
+
+
+def _is_of_subtest(item: pytest.Item, report: pytest.TestReport) -> bool:
+    """Whether the test goes on, or was exported when the first of its subtests had failed."""
+    if report.when != "call":
+        return False
+    is_running, has_failed = item.stash.get(_is_running, False), item.stash.get(_has_failed, False)
+    if report.passed:
+        return is_running or has_failed
+    item.stash[_has_failed] = True
+    return has_failed
 
 
 def _told(

@@ -51,10 +51,37 @@ def test_names_none(devops_env):
     devops_env.name
 """
 NONSENSE = """
+def test_fails(devops_env):
+    devops_env.names = 1
+    assert False
+"""
+NO_NAMES = """
 import pytest
 
-@pytest.mark.devops_env(None)
-def test_fails(): assert False
+@pytest.mark.devops_env
+def test_none(): assert False
+
+@pytest.mark.devops_env(name="base")
+def test_keyword(): assert False
+
+@pytest.mark.devops_env(["base"], "base", "base")
+def test_list(): assert False
+"""
+SUBTESTS = """
+import unittest
+import pytest
+
+@pytest.mark.devops_env("base")
+class TestAll(unittest.TestCase):
+    def test_fails(self):
+        for number in range(3):
+            with self.subTest(number=number):
+                self.assertNotEqual(number % 2, 0)
+
+    def test_passes(self):
+        for number in range(3):
+            with self.subTest(number=number):
+                pass
 """
 RERUN = """
 import os, pathlib
@@ -144,6 +171,7 @@ def test_environments_of_all_tests_are_exported(suite: Suites) -> None:
     [
         ([], {}, 0),
         ([], {"DEVOPS_EXPORT_ON": "failure"}, 5),
+        ([], {"DEVOPS_EXPORT_ON": "on-failure"}, 5),
         (["--devops-export=never"], {"DEVOPS_EXPORT_ON": "always"}, 0),
         (["--devops-export=on-failure"], {"DEVOPS_EXPORT_TESTS": "*own,test_pass*"}, 2),
     ],
@@ -181,6 +209,26 @@ def test_the_plugin_itself_fails(suites: Suites) -> None:
     assert result(done) == "1 failed"
     assert "not exported:\nTraceback" in done.out
     assert "INTERNALERROR" not in done.out
+
+
+def test_markers_that_name_no_environment(suites: Suites) -> None:
+    (suites.directory / "test_suite.py").write_text(NO_NAMES)
+    done = run(suites, "--devops-export=on-failure")
+    assert done.out.count('nothing is exported: a marker devops_env("name") has to name') == 2
+    assert "['base'] is not exported: it is no name of an environment" in done.out
+    assert environments(done) == ["base"]
+    assert result(done) == "3 failed"
+
+
+@pytest.mark.parametrize(("when", "number"), [("on-failure", 1), ("always", 2)])
+def test_subtests_are_exported_with_the_first_that_fails(
+    suites: Suites, when: str, number: int
+) -> None:
+    (suites.directory / "test_suite.py").write_text(SUBTESTS)
+    done = run(suites, f"--devops-export={when}")
+    told = [(call["given"]["name"][-10:], call["given"]["outcome"]) for call in done.calls]
+    wanted = [("test_fails", "failed"), ("est_passes", "passed")]
+    assert told == wanted[:number]
 
 
 def test_an_alarm_does_not_go_off_in_an_export(suite: Suites) -> None:
