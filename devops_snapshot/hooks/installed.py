@@ -23,6 +23,8 @@ SOURCE = Path(__file__).with_name("fuel_qa.py")
 MODULE = "devops_snapshot_hook"
 
 _TIMEOUT = 60.0  # seconds for a Python to start
+_WHICH = "Give the directory that was named to virtualenv or venv"
+_ANSWER = "devops_snapshot: "
 _ASK = f"""
 import json, sys
 if sys.version_info[0] > 2:
@@ -32,7 +34,7 @@ else:
     from distutils.sysconfig import get_python_lib
     packages = get_python_lib()
 hook = sys.modules.get({MODULE!r})
-print(json.dumps({{
+print({_ANSWER!r} + json.dumps({{
     "packages": packages,
     "version": ".".join(map(str, sys.version_info[:3])),
     "dos": hook and hook.installed_dos(),
@@ -75,7 +77,7 @@ def look(venv: Path) -> Installation:
     if not python.exists():
         raise NotFoundError(
             f"{venv} is no virtual environment: {python} is not there",
-            hint="Give the directory that was named to virtualenv or venv",
+            hint=_WHICH,
         )
     told = _told_by(python)
     return Installation(
@@ -130,8 +132,11 @@ def _told_by(python: Path) -> dict[str, Any]:
         raise DevopsError(f"{python} cannot be run: {error}") from error
     if done.returncode != 0:
         raise DevopsError(f"{python} fails: {done.stderr.strip().rpartition(chr(10))[2]}")
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return told
+    for line in done.stdout.splitlines():  # what is imported at its start may say something, too
+        if line.startswith(_ANSWER):
+            told: dict[str, Any] = json.loads(line.removeprefix(_ANSWER))
+            return told
+    raise NotFoundError(f"{python} does not behave as a Python does", hint=_WHICH)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from devops_snapshot.hooks import fuel_qa
+from devops_snapshot.shell import main
 
 from .place import Venv, make_venv
 
@@ -74,14 +75,33 @@ def test_what_has_to_be_renewed_is_told(bare: Venv) -> None:
     assert "calls /gone/dös.py, which is not there" in gone.err
 
 
-@pytest.mark.parametrize("python", [None, "#!/bin/sh\nexit 3\n"])
-def test_what_is_no_virtual_environment(python: str | None, tmp_path: Path) -> None:
+def test_a_python_that_says_something_when_it_starts_and_ends(bare: Venv) -> None:
+    [packages] = bare.directory.glob("lib/python*/site-packages")
+    noise = (
+        "import atexit, sys; sys.stdout.write('{}\\n'); atexit.register(sys.stdout.write, '[]')\n"
+    )
+    (packages / "noise.pth").write_text(noise)
+    assert bare.install_hook().out.startswith("Active in ")
+
+
+@pytest.mark.parametrize(
+    ("python", "code"), [(None, 3), ("#!/bin/sh\nexit 3\n", 1), ("#!/bin/sh\necho '{}'\n", 3)]
+)
+def test_what_is_no_virtual_environment(python: str | None, code: int, tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     if python:
         (tmp_path / "bin/python").write_text(python)
         (tmp_path / "bin/python").chmod(0o755)
     done = Venv(tmp_path, 3).install_hook()
-    assert done.code == (1 if python else 3)
+    assert done.code == code
     assert done.err.startswith("Error: ")
     assert len(done.err.splitlines()) == 1
     assert list(tmp_path.iterdir()) == [tmp_path / "bin"]
+
+
+@pytest.mark.parametrize(("venv", "code"), [("", 2), ("~nobody-of-that-name", 3)])
+def test_a_name_of_nothing(venv: str, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """An empty variable in a script does not mean this directory."""
+    assert main(["install-hook", "--venv", venv]) == code
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("Error: ")

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from ...console import DevopsCommand
-from ...errors import ConflictError, NotFoundError
+from ...errors import ConflictError, NotFoundError, UsageError
 from ...hooks.installed import Installation, look, own_dos, put, take_out
 
 
@@ -40,7 +40,9 @@ class Command(DevopsCommand):
         what.add_argument("--remove", action="store_true", help="take it out")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        venv = Path(options["venv"]).expanduser().absolute()
+        if not options["venv"]:  # an empty variable in a script must not mean this directory
+            raise UsageError("--venv names no virtual environment")
+        venv = Path(os.path.expanduser(options["venv"])).absolute()  # noqa: PTH111 # Path's raises
         if options["remove"]:
             found = take_out(venv)
             self.stdout.write(f"Removed from {venv}" if found else f"There was none in {venv}")
