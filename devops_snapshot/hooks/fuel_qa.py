@@ -76,15 +76,18 @@ class Settings(object):
 
     def __init__(self, environ, dos, tell):
         # type: (Environ, Sequence[str], Tell) -> None
+        def given(name):
+            # type: (str) -> str
+            return text(environ.get(name, "")).strip()
+
         self._tell = tell
-        self.storage = environ.get("DEVOPS_STORAGE", "")
-        self.when = self._when(environ.get("DEVOPS_EXPORT_ON", ""))
-        self.detach = environ.get("DEVOPS_EXPORT_DETACH", "").lower() not in _NO
-        self.timeout = self._timeout(environ.get("DEVOPS_EXPORT_TIMEOUT", ""))
-        self.patterns = _items(environ.get("DEVOPS_EXPORT_TESTS", ""))
-        self.tags = self._tags(_items(environ.get("DEVOPS_EXPORT_TAGS", "")))
-        given = environ.get("DEVOPS_EXPORT_DOS", "")
-        self.dos = [given] if given else list(dos)
+        self.storage = given("DEVOPS_STORAGE")
+        self.when = self._when(given("DEVOPS_EXPORT_ON"))
+        self.detach = given("DEVOPS_EXPORT_DETACH").lower() not in _NO
+        self.timeout = self._timeout(given("DEVOPS_EXPORT_TIMEOUT"))
+        self.patterns = _items(given("DEVOPS_EXPORT_TESTS"))
+        self.tags = self._tags(_items(given("DEVOPS_EXPORT_TAGS")))
+        self.dos = [given("DEVOPS_EXPORT_DOS")] if given("DEVOPS_EXPORT_DOS") else list(dos)
 
     def wants(self, failed, names):
         # type: (bool, Sequence[str]) -> bool
@@ -226,7 +229,7 @@ def run(command, environ, timeout, given):
     try:
         process = subprocess.Popen([_argument(part) for part in command], **options)
     except (OSError, ValueError) as error:
-        raise NotExportedError("%s cannot be run: %s" % (command[0], error))
+        raise NotExportedError("%s cannot be run: %s" % (command[0], text(str(error))))
     out, err = _Listener(process.stdout), _Listener(process.stderr)
     _background(_give, process.stdin, given)
     killed = False
@@ -451,7 +454,7 @@ def _snapshot_made(model, snapshot_name, description="", is_make=False, *_others
     """Have it exported, if that is wanted."""
     if not is_make and not _is_always_made():
         return
-    description = description or ""
+    snapshot_name, description = text(snapshot_name), text(description or "")
     failed = _tells_failure(snapshot_name, description)
     settings = Settings(os.environ, _hook.dos, tell)
     if settings.when == "never" or (settings.when == "failure" and not failed):

@@ -98,6 +98,7 @@ def test_all_snapshots_are_exported_if_that_is_wanted(venv: Venv, suites: Suites
     ("variables", "told"),
     [
         ({"DEVOPS_EXPORT_ON": "never"}, ""),
+        ({"DEVOPS_EXPORT_ON": " Never "}, ""),
         ({"DEVOPS_EXPORT_TESTS": "boot_*,deploy_one_*"}, "DEVOPS_EXPORT_TESTS has no such test"),
         ({"DEVOPS_STORAGE": "", "DEVOPS_EXPORT_ON": "always"}, "names no storage node"),
     ],
@@ -119,6 +120,7 @@ def test_nothing_is_exported(
         ({"DOS_MODE": "says nothing"}, "not exported: dos.py has ended with exit code 0"),
         ({"DOS_MODE": "hangs", "DEVOPS_EXPORT_TIMEOUT": "0.5"}, "dos.py was ended after 0.5 s"),
         ({"DEVOPS_EXPORT_DOS": "/nowhere/dos.py"}, "/nowhere/dos.py cannot be run"),
+        ({"DEVOPS_EXPORT_DOS": "/né/dos.py"}, r"ceph_ha is not exported: /n\xe9/dos.py cannot be"),
         ({"DEVOPS_EXPORT_TAGS": "urgent"}, "urgent is not of the form key=value"),
         ({"DEVOPS_EXPORT_TIMEOUT": "soon"}, "=soon is no number of seconds"),
         ({"DEVOPS_EXPORT_ON": "sometimes"}, "=sometimes is none of failure, always, never"),
