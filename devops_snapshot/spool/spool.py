@@ -13,9 +13,12 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
+import os
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -248,6 +251,10 @@ class Spool:
     def _make(self) -> None:
         self.directory.parent.mkdir(parents=True, exist_ok=True)
         self.directory.mkdir(mode=0o700, exist_ok=True)
+        status = self.directory.stat()
+        if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            # What lies in it is sent with our keys, whatever it is.
+            raise PermissionError(errno.EPERM, "others can write to it")
 
     def _make_room_for(self, job: Job) -> None:
         """:raises SpoolFullError: what may go is not enough"""

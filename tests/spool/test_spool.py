@@ -19,7 +19,7 @@ import pytest
 from django.test import override_settings
 
 import tests.devops.databases  # noqa: F401 # sets Django up
-from devops_snapshot.errors import ConflictError, NotFoundError, UsageError
+from devops_snapshot.errors import ConflictError, DevopsError, NotFoundError, UsageError
 from devops_snapshot.remote import Remote, connect
 from devops_snapshot.spool import (
     CannotDetachError,
@@ -167,6 +167,16 @@ def test_where_there_can_be_no_spool_it_is_exported_at_once(tmp_path: Path) -> N
     host.spool.directory.touch()
     with pytest.raises(CannotDetachError, match="File exists"):
         host.detach(paths)
+    host.spool.directory.unlink()
+    host.spool.directory.mkdir()
+    host.spool.directory.chmod(0o777)  # others could put something there that is sent for us
+    with pytest.raises(CannotDetachError, match="others can write to it"):
+        host.detach(paths)
+    with pytest.raises(DevopsError, match="cannot be used: others can write to it"):
+        work(host)
+    host.spool.directory.chmod(0o755)
+    host.detach(paths)
+    assert work(host)
 
 
 DETACH = """

@@ -174,16 +174,17 @@ def _report(record: Export) -> str:
     still = "did not stand still"
     if record.freeze_seconds is not None:
         still = f"stood still for {record.freeze_seconds:.2f} s"
+    what = ", ".join(record.snapshots) or "definitions only"
     assert record.finished is not None, "a finished export"
     if record.state == State.QUEUED:
         return (
-            f"Detached {record.environment_name} ({', '.join(record.snapshots)}) in "
+            f"Detached {record.environment_name} ({what}) in "
             f"{(record.finished - record.started).total_seconds():.1f} s: it is not needed any "
             f"more, and the export waits to be sent to {record.storage_url}; guests {still}"
         )
     return (
         f"Exported {record.environment_name} "
-        f"({', '.join(record.snapshots) or 'definitions only'}) to {record.storage_url} "
+        f"({what}) to {record.storage_url} "
         f"in {(record.finished - record.started).total_seconds():.1f} s: "
         f"read {human_size(record.bytes_read)}, sent {human_size(record.bytes_sent)}, "
         f"deduplicated {human_size(record.bytes_deduplicated)}, "
