@@ -195,14 +195,7 @@ def open_connection(host: Host, root: str) -> Connection:
     ssh = open_ssh(host)
     try:
         return Connection(host, root, ssh)
-    except paramiko.SFTPError as error:
-        ssh.close()
-        raise StorageError(
-            f"{host.address} does not answer user {host.user} in SFTP: {error}",
-            hint="Its login prints something: enable 'Subsystem sftp internal-sftp' in its "
-            "sshd_config, or silence the shell's startup files",
-        ) from error
-    except (EOFError, OSError, paramiko.SSHException) as error:
+    except (OSError, *LOST) as error:
         transport = ssh.get_transport()
         was_cut = transport is None or not transport.is_active()
         ssh.close()
@@ -210,5 +203,6 @@ def open_connection(host: Host, root: str) -> Connection:
             raise ConnectionLost(f"Connection to {host.address} was lost") from error
         raise StorageError(
             f"{host.address} offers no SFTP to user {host.user}: {error or 'it hangs up'}",
-            hint="Enable 'Subsystem sftp internal-sftp' in its sshd_config",
+            hint="Enable 'Subsystem sftp internal-sftp' in its sshd_config; "
+            "a login that prints something offers none either",
         ) from error
