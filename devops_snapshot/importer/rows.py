@@ -73,6 +73,7 @@ def remove_rows(environment: Any, imported: Collection[str]) -> None:
             if volume.uuid not in imported:
                 volume.remove()
     drivers = [group.driver for group in environment.get_groups()]
-    environment.delete()
-    for driver in drivers:
-        driver.delete()
+    with transaction.atomic():  # nobody would find a driver that is left alone
+        environment.delete()
+        for driver in drivers:
+            driver.delete()
