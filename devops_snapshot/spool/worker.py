@@ -94,14 +94,13 @@ class Worker:
         return once or (Tries.of(job).may_begin(time.time()) and not is_put_off)
 
     def _send(self, job: Job) -> None:
-        with self.spool.sending(job) as is_mine:
-            if not is_mine:
-                return
-            try:
-                self._try(job)
-            except OSError as error:  # of this host's own disk, which may be full
-                self._put_off[job.id] = time.monotonic() + _PUT_OFF_SECONDS
-                self.tell(f"{job.id} of {job.environment} stays for now: {error}")
+        try:
+            with self.spool.sending(job) as is_mine:
+                if is_mine:
+                    self._try(job)
+        except OSError as error:  # of this host's own disk, which may be full
+            self._put_off[job.id] = time.monotonic() + _PUT_OFF_SECONDS
+            self.tell(f"{job.id} of {job.environment} stays for now: {error}")
 
     def _try(self, job: Job) -> None:
         try:

@@ -113,6 +113,18 @@ def test_a_damaged_job_is_in_nobodys_way(host: Host, caplog: pytest.LogCaptureFi
     assert sum(damaged.id in line for line in caplog.messages) == 1
 
 
+def test_a_disk_that_fails_ends_no_worker(host: Host) -> None:
+    detached = host.detach(host.make_files(1, count=1))
+    owners = host.spool.directory / "owners"
+    told: list[object] = []
+    shutil.rmtree(owners)
+    owners.touch()
+    assert not Worker(host.spool, tell=told.append).run(once=True)
+    assert [f"{detached.id} of env stays for now" in str(line) for line in told] == [True]
+    owners.unlink()
+    assert work(host)
+
+
 def test_a_damaged_job_can_be_given_up(host: Host) -> None:
     queue = OpenQueue(host.spool)
     for damage in ("{", None):
