@@ -6,7 +6,7 @@ libvirt busy open one of their own: :func:`open_connection`.
 
 from __future__ import annotations
 
-import logging
+import operator
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,8 +16,6 @@ from urllib.parse import urlsplit
 import libvirt
 
 from .errors import ConflictError, HypervisorError
-
-LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -37,12 +35,10 @@ def is_local(uri: str) -> bool:
     return urlsplit(uri).hostname in LOCAL_HOSTS
 
 
-def _log_instead_of_printing(_context: object, error: tuple[Any, ...]) -> None:
-    """What libvirt would print to standard error; every such error is raised as well."""
-    LOG.debug("libvirt: %s", error[2])
-
-
-libvirt.registerErrorHandler(_log_instead_of_printing, None)
+# Without a handler libvirt prints every error, which is raised as well. This one does nothing, and
+# is not in Python, where a signal would be handled: what its handler raises there, such as Ctrl-C,
+# becomes a SystemError of the call.
+libvirt.registerErrorHandler(operator.is_, None)
 
 
 @contextmanager

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import libvirt
@@ -100,3 +102,29 @@ def test_no_permission_and_nothing_on_standard_error(alpha: Host) -> None:
     assert "Permission denied. Add your user to the group libvirt" in done.stdout
     assert done.stdout.count("\n") == 1
     assert done.stderr == ""
+
+
+class AskedError(Exception):
+    """By a signal, to end."""
+
+
+def test_a_signal_while_libvirt_refuses_is_that_signal() -> None:
+    def end(_number: int, _frame: object) -> None:
+        raise AskedError
+
+    def refused_for(seconds: float) -> None:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        while True:
+            with suppress(libvirt.libvirtError):
+                connection.lookupByName("nobody")
+
+    before = signal.signal(signal.SIGALRM, end)
+    connection = libvirt.open("test:///default")
+    try:
+        for number in range(200):
+            with pytest.raises(AskedError):
+                refused_for(1e-4 + number * 1e-6)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        connection.close()
