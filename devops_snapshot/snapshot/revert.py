@@ -125,13 +125,14 @@ def _mark(environment: Environment, name: str | None) -> None:
     for that only.
     """
     rows = EnvironmentSnapshot.objects.filter(environment_id=environment.id)
-    rows.filter(underway=Underway.REVERTING).update(underway=Underway.NOTHING)
-    if name is None:
-        rows.filter(node_snapshots=None, underway=Underway.NOTHING).delete()
-    else:
-        EnvironmentSnapshot.objects.update_or_create(
-            environment_id=environment.id, name=name, defaults={"underway": Underway.REVERTING}
-        )
+    with transaction.atomic():  # there is a mark all the while if one follows another
+        rows.filter(underway=Underway.REVERTING).update(underway=Underway.NOTHING)
+        if name is None:
+            rows.filter(node_snapshots=None, underway=Underway.NOTHING).delete()
+        else:
+            EnvironmentSnapshot.objects.update_or_create(
+                environment_id=environment.id, name=name, defaults={"underway": Underway.REVERTING}
+            )
 
 
 def _nodes_with(environment: Environment, name: str) -> list[Node]:
