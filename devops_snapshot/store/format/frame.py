@@ -30,10 +30,10 @@ RAW, ZSTD = 0, 1
 
 _FIELDS = struct.Struct("<3sBIII")
 _MAGIC = b"DSF"
-# Level 3 with tables half as large, of which more stays in a processor core's cache: exports take
-# 8 % less time and 0.3 % more bytes.
+# Beside level 3 compressing takes a fifth less time, and what is compressed 2.7 % more bytes. A
+# table half as large as is usual stays in a processor core's cache.
 _PARAMETERS = zstandard.ZstdCompressionParameters.from_level(
-    3, source_size=FRAME_PLAIN_LIMIT, hash_log=16, chain_log=15
+    2, source_size=FRAME_PLAIN_LIMIT, hash_log=16
 )
 _thread = threading.local()  # zstd contexts serve one thread at a time
 
