@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..connection import connect, is_local
-from ..devops.libvirt.hypervisor import Hypervisor, domain_types, kvm_failure
+from ..devops.libvirt.hypervisor import Hypervisor, domain_types, fitting, kvm_failure
 from ..errors import HypervisorError
 from ..hypervisor import asking
 from ..snapshot.pool import pool_directory
@@ -57,13 +57,12 @@ class Target:
         :raises HypervisorError: the host has none
         """
         emulators = domain_types(self._capabilities, architecture)
-        falls_back = wanted == "kvm" and "qemu" in emulators and self.kvm_failure(architecture)
-        kind = "qemu" if falls_back else wanted
-        if kind not in emulators:
+        found = fitting(emulators, wanted, has_kvm=lambda: not self.kvm_failure(architecture))
+        if found is None:
             raise HypervisorError(
-                f"{self.connection_string} cannot run guests of type {kind} on {architecture}"
+                f"{self.connection_string} cannot run guests of type {wanted} on {architecture}"
             )
-        return Hypervisor(kind, emulators[kind])
+        return found
 
     def kvm_failure(self, architecture: str) -> str:
         """Why no guest runs in KVM here; empty where guests do."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import textwrap
 import uuid
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -45,14 +46,27 @@ def choose(uri: str, *, requested: str, architecture: str) -> Hypervisor:
     :raises libvirt.libvirtError: libvirt does not answer
     """
     emulators = domain_types(shared_connection(uri).getCapabilities(), architecture)
-    falls_back = requested == "kvm" and "qemu" in emulators and not kvm_works(uri, architecture)
-    type_ = "qemu" if falls_back else requested
-    if type_ not in emulators:
+    found = fitting(emulators, requested, has_kvm=lambda: kvm_works(uri, architecture))
+    if found is None:
         known = ", ".join(sorted(emulators)) or "none"
         raise HypervisorError(
-            f"{uri} cannot run {architecture} guests with hypervisor '{type_}'; it has: {known}"
+            f"{uri} cannot run {architecture} guests with hypervisor '{requested}'; it has: {known}"
         )
-    return Hypervisor(type_, emulators[type_])
+    return found
+
+
+def fitting(
+    emulators: Mapping[str, str], requested: str, *, has_kvm: Callable[[], bool]
+) -> Hypervisor | None:
+    """The hypervisor for guests of a type; QEMU's emulation stands in for KVM that does not work.
+
+    :param emulators: of :func:`domain_types`
+    :param has_kvm: asked only where that matters
+    :returns: None: the host has none
+    """
+    falls_back = requested == "kvm" and "qemu" in emulators and not has_kvm()
+    type_ = "qemu" if falls_back else requested
+    return Hypervisor(type_, emulators[type_]) if type_ in emulators else None
 
 
 def domain_types(capabilities: str, architecture: str) -> dict[str, str]:
