@@ -78,7 +78,7 @@ def _moving(
                 return
         if pause is None:
             raise ConflictError(f"{refused}: {in_the_way[0]}", hint=_TRY_AGAIN)
-        log.info("%s: %s. Waiting", refused, in_the_way[0])
+        log.warning("%s: %s; waiting", refused, in_the_way[0])
         sleep(random.uniform(pause / 2, pause))
 
 
