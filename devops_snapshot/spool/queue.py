@@ -14,6 +14,7 @@ from ..manifest import Manifest
 from .job import Job, Tries
 from .parcel import Parcel, take_in
 from .receipts import Receipt
+from .room import size_of
 from .spool import Spool
 
 
@@ -111,10 +112,9 @@ class OpenQueue:
         take_in(self.spool, parcel, uid=os.geteuid())
 
     def overview(self) -> Overview:
-        waiting = tuple(
-            Waiting(job, Tries.of(job), self.spool.is_being_sent(job)) for job in self.spool.jobs()
-        )
-        size, limit = (self.spool.size(), self.spool.limit) if waiting else (0, 0)
+        jobs, being_sent = self.spool.jobs(), self.spool.being_sent()
+        waiting = tuple(Waiting(job, Tries.of(job), job.id == being_sent) for job in jobs)
+        size, limit = (size_of(jobs), self.spool.limit) if jobs else (0, 0)
         return Overview(self.spool.directory, waiting, size, limit)
 
     def summary(self, export_id: str) -> Mapping[str, Any]:

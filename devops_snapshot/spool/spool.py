@@ -155,9 +155,9 @@ class Spool:
         finally:
             self._say("")
 
-    def is_being_sent(self, job: Job) -> bool:
-        """Whether the worker is at it right now."""
-        return self.has_worker() and self._worker.read_text() == job.id
+    def being_sent(self) -> str:
+        """The id of what the worker is at right now; empty: of nothing."""
+        return self._worker.read_text() if self.has_worker() else ""
 
     @contextmanager
     def working(self) -> Iterator[bool]:
@@ -198,10 +198,6 @@ class Spool:
                 with _held(owner) as is_mine:
                     if is_mine:
                         owner.unlink(missing_ok=True)
-
-    def size(self) -> int:
-        """Bytes on disk that the jobs take."""
-        return size_of(self.jobs())
 
     @property
     def limit(self) -> int:
